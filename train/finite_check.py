@@ -40,6 +40,7 @@ class FiniteCheck:
     """Decides on the device which steps of one network are skipped, and counts them there; `check` syncs, as `summarise` does.
 
     A step is skipped on all processes when its loss or its gradient is not finite on any. The state goes into the checkpoint.
+    A network may take `steps_each` of its own for each step of the run; `limit` is of the run's.
     """
 
     def __init__(
@@ -49,13 +50,15 @@ class FiniteCheck:
         limit: int,
         lr: str = "optimizer.lr",
         section: str = "optimizer",
+        steps_each: int = 1,
     ):
         self._accelerator = accelerator
         self._checkpoints = checkpoints
         self._lr = lr
         self._section = section
+        self._steps_each = steps_each
         self._scales = accelerator.scaler is not None
-        self._limit = limit + FLOAT16_STEPS * self._scales
+        self._limit = limit * steps_each + FLOAT16_STEPS * self._scales
         self._names: list[str] = []
         device = accelerator.device
         # Lengths and steps, which float32 holds exactly up to 2^24; causes and values of the first step of each.
@@ -103,11 +106,12 @@ class FiniteCheck:
             raise diverged(what, self._lr, self._checkpoints)
 
     def summarise(self, steps: int) -> tuple[dict[str, float], list[str]]:
-        """Return scalars by log path and warnings about skipped ones of the last `steps` steps; every process must call it."""
+        """Return scalars by log path and warnings about skipped ones of the last `steps` of the run; all processes call it."""
         count, found = self._gathered(self._window)
         self._window = torch.zeros_like(self._window)
         if not count:
             return {}, []
+        steps *= self._steps_each
         skipped = f"{count} of the last {pluralize(steps, 'step')}" if steps > 1 else "this step"
         verb = "were" if count > 1 else "was"
         return {f"{self._section}/skipped": count}, [

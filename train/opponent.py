@@ -34,6 +34,8 @@ class Opponent(Protocol):
     """Option of its learning rate, such as adversarial.lr."""
     start: int
     """Steps before its first one."""
+    steps_each: int
+    """Its own steps for each step of the run."""
     optimizer: Any
     """As accelerate wraps it."""
 

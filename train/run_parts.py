@@ -47,5 +47,5 @@ def finite_checks(run: RunConfig, accelerator: Accelerator, opponent: Opponent |
     shared = accelerator, run.out / "checkpoints", skipped_limit(run.max_skipped_steps, run.steps)
     checks = {"tokenizer": FiniteCheck(*shared)}
     if opponent:
-        checks[opponent.name] = FiniteCheck(*shared, opponent.lr_option, opponent.section)
+        checks[opponent.name] = FiniteCheck(*shared, opponent.lr_option, opponent.section, opponent.steps_each)
     return checks

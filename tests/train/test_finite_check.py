@@ -102,6 +102,20 @@ def test_without_a_limit_the_first_step_that_is_not_finite_ends_the_run(tmp_path
         check.check()
 
 
+def test_two_steps_of_a_network_in_each_of_the_run_count_as_two_and_are_allowed_twice_as_many(tmp_path):
+    check, nan = (
+        FiniteCheck(Accelerator(cpu=True), tmp_path, limit=1, lr="fake_lr", section="fake", steps_each=2),
+        float("nan"),
+    )
+    assert observed(check, 7, total=nan) and observed(check, 7, total=nan)
+    check.check()
+    values, (warning,) = check.summarise(1)
+    assert values == {"fake/skipped": 2} and warning.startswith("2 of the last 2 steps were skipped: loss/total is nan")
+    observed(check, 8, total=nan)
+    with pytest.raises(DivergedError, match="loss/total is nan at step 7, the first of 3 steps in a row"):
+        check.check()
+
+
 def test_a_step_that_is_skipped_already_does_not_count(tmp_path):
     check = FiniteCheck(Accelerator(cpu=True), tmp_path, limit=0, lr="adversarial.lr")
     assert observed(check, 1, total=float("nan"), already=torch.tensor(True))

@@ -54,7 +54,7 @@ class NoiseChannels(ExtraDecoder):
     def noise_shape(self, height: int, width: int) -> tuple[int, int, int]:
         return self.channels, *self._architecture.latent_grid(height, width)
 
-    def forward(self, codes: Latent, base: Pixels, noise: Tensor) -> Pixels:  # noqa: ARG002  # the face of all
+    def forward(self, codes: Latent, base: Pixels, noise: Tensor) -> Pixels:  # noqa: ARG002  # decoders share one
         latent = self.quantizer_out(codes.to(self.dtype))
         noise = noise.to(self.dtype)
         latent = torch.cat([latent, noise], dim=1) if self.noise_in is None else latent + self.noise_in(noise)

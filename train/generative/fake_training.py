@@ -40,7 +40,7 @@ class FakeTraining:
         assert isinstance(network, Predicts) and isinstance(generator, Predicts)
         self.network = network.requires_grad_(True).train()
         self._generator = generator
-        self._steps = steps
+        self.steps_each = steps
         self._config = optimizer.model_copy(update={"rules": None, "codebook_rows": "dense"})
         self._accelerator = accelerator
         assignments = assign_parameters(network, self._config)
@@ -50,7 +50,7 @@ class FakeTraining:
 
     def learn(
         self,
-        step: int,  # noqa: ARG002  # the face of all opponents
+        step: int,  # noqa: ARG002  # opponents share one signature
         images: Sequence[Pixels],  # noqa: ARG002
         made: Sequence[Made],
         lr_factor: float,
@@ -64,7 +64,7 @@ class FakeTraining:
         for group in self.optimizer.param_groups:
             group["lr"] = self._config.lr * lr_factor
         scalars, decision = self._step(made, decide, is_first=True)
-        for _ in range(self._steps - 1):
+        for _ in range(self.steps_each - 1):
             scalars, decision = self._step(made, decide, is_first=False)
         self._set_learning(False)
         return scalars, decision

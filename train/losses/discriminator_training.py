@@ -35,6 +35,7 @@ class Adversary:
     name = "discriminator"
     section = "adversarial"
     lr_option = "adversarial.lr"
+    steps_each = 1
 
     def __init__(self, config: AdversarialConfig, lr: float, accelerator: Accelerator):
         self.config = config
