@@ -14,7 +14,7 @@ all, and the file says how many. "without_window" is the power kept without a Ha
 opposite borders. The time of a decoder, alone on one image, is measured in turns with that of the plain decoder.
 
 Rows are written after each decoder. Started again with the same settings, the script keeps the rows of decoders whose weights
-are the same.
+and tokens are the same.
 """
 
 import argparse
@@ -93,8 +93,8 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             continue  # the plain decoder again
         if spec.label in rows:
             raise ValueError(f"Two decoders are called {spec.label!r}: give them labels, LABEL=FOLDER:NAME.")
-        kept = before.pop(spec.label, None)
-        row = kept if kept and kept["digest"] == decoder.digest else row_of(decoder, plain, judge)
+        kept, now = before.pop(spec.label, None), (decoder.digest, decoder.tokenizer.fingerprint)
+        row = kept if kept and (kept["digest"], kept["fingerprint"]) == now else row_of(decoder, plain, judge)
         rows[spec.label] = row
         content = {"settings": settings, "rows": [*rows.values(), *before.values()]}
         write_whole(arguments.out, (json.dumps(content, indent=1) + "\n").encode())

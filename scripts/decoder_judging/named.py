@@ -64,15 +64,15 @@ def open_decoder(spec: Spec, plain: Opened) -> Opened:
 def opened(spec: Spec, tokenizer: vistok.Tokenizer) -> Opened:
     """Return the decoder of a loaded tokenizer; raise ValueError when there is none, or it takes no such steps."""
     if spec.decoder == PLAIN:
-        if spec.steps:
+        if spec.steps is not None:
             raise ValueError(f"{spec.label} asks the plain decoder for {spec.steps} steps: leave @{spec.steps} out.")
         networks: list[nn.Module] = [tokenizer.model.quantizer_out, tokenizer.model.decoder]
         return Opened(spec.label, tokenizer, plain_decode(tokenizer), digest(networks), True)
     network = tokenizer.model.extra_decoder(spec.decoder)
-    if spec.steps:
-        if spec.steps > network.max_steps:
+    if spec.steps is not None:
+        if not 1 <= spec.steps <= network.max_steps:
             raise ValueError(
-                f"{spec.label} is asked for {spec.steps} steps, but takes 1 to {network.max_steps}: give fewer."
+                f"{spec.label} is asked for {spec.steps} steps, but takes 1 to {network.max_steps}: give one of these."
             )
         network.steps = spec.steps
     facts = {"scale": network.scale, "steps": network.steps}

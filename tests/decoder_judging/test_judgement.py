@@ -68,6 +68,10 @@ def test_rows_are_written_and_kept(tmp_path, photos, weights, tokenizer_folder, 
     monkeypatch.setattr(judge_decoders, "row_of", lambda *_: pytest.fail("the row is there"))
     assert judge(out, photos, weights, tokenizer_folder, monkeypatch=monkeypatch) == 0
     assert json.loads(out.read_text()) == written
+    monkeypatch.setattr(judge_decoders, "row_of", lambda *_: row | {"label": "measured"})
+    out.write_text(json.dumps(written | {"rows": [row | {"fingerprint": "of another encoder"}]}))
+    assert judge(out, photos, weights, tokenizer_folder, monkeypatch=monkeypatch) == 0
+    assert [each["label"] for each in json.loads(out.read_text())["rows"]] == ["measured"]
     assert judge(out, photos, weights, tokenizer_folder, monkeypatch=monkeypatch, options=["--count", "2"]) == 2
     assert "holds rows of other settings: remove it, or name another file with --out." in capsys.readouterr().err
 

@@ -54,8 +54,10 @@ def test_decoders_that_cannot_be_judged_are_refused(tokenizer_folder, decoders_f
     other = tmp_path / "other"
     save_tokenizer(other, small_tokenizer(seed=1), ARCHITECTURE, PreprocessingConfig(size=64), "# other\n")
     refused = {
-        f"{decoders_folder}:gan@2": "gan, 2 steps is asked for 2 steps, but takes 1 to 1: give fewer",
-        f"{decoders_folder}:flow@26": "flow, 26 steps is asked for 26 steps, but takes 1 to 25: give fewer",
+        f"{decoders_folder}:gan@2": "gan, 2 steps is asked for 2 steps, but takes 1 to 1: give one of these",
+        f"{decoders_folder}:flow@26": "flow, 26 steps is asked for 26 steps, but takes 1 to 25: give one of these",
+        f"{decoders_folder}:flow@0": "flow, 0 steps is asked for 0 steps, but takes 1 to 25: give one of these",
+        f"{decoders_folder}@0": "plain, 0 steps asks the plain decoder for 0 steps: leave @0 out",
         f"{decoders_folder}@3": "plain, 3 steps asks the plain decoder for 3 steps: leave @3 out",
         f"{decoders_folder}:fgm": "decoder is 'fgm', but this tokenizer has plain, flow, gan: give one of these",
         f"{other}": "The tokenizer of plain has the fingerprint .{12}, and the first one .{12}: compare decoders of the same",
