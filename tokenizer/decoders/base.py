@@ -61,7 +61,7 @@ class ExtraDecoder(Network):
     max_steps: ClassVar[int] = 1
     """Largest number of steps that it can take."""
     scale: float = 1.0
-    """Standard deviation of the residual that it was trained on: of the images minus the plain decoder's answers."""
+    """Root mean square of the residual that it was trained on: the images minus the plain decoder's answers."""
     steps: int = 1
     """Passes through the network for one image, from 1 to `max_steps`."""
     trained_for: str = ""

@@ -4,7 +4,8 @@ import torch
 
 from ..quantizers import Quantizer
 
-SAMPLES = 1 << 12
+SIDE = 16
+"""Of the latent grid whose tokens are drawn."""
 
 
 @torch.no_grad()
@@ -15,6 +16,6 @@ def code_size(quantizer: Quantizer) -> float:
     """
     device = next((value.device for value in quantizer.state_dict().values()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
-    shape = (1, quantizer.num_codebooks, *quantizer.token_grid(16, 16))
+    shape = (1, quantizer.num_codebooks, *quantizer.token_grid(SIDE, SIDE))
     tokens = torch.randint(quantizer.vocab_size, shape, generator=generator).to(device)
     return float(quantizer.lookup(tokens).square().mean().sqrt()) or 1.0

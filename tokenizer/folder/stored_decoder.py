@@ -31,7 +31,7 @@ class StoredDecoder(Config):
     network: ExtraDecoderConfig
     """Kind and shape."""
     scale: Annotated[float, Field(gt=0)] = 1.0
-    """Standard deviation of the residual that it was trained on."""
+    """Root mean square of the residual that it was trained on."""
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1
     """Passes through the network for one image."""
     trained_for: str

@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from pydantic import Field
 
-from ...tokenizer.decoders.base import MAX_STEPS
+from ...tokenizer.decoders.base import MAX_STEPS, ExtraDecoder
 from ...tokenizer.decoders.euler import integrate
 from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.shapes import Latent, Pixels
@@ -39,9 +39,10 @@ class DistillConfig(RecipeConfig):
 class Distillation(Recipe):
     """Compares the student's one step with the teacher's several."""
 
-    def __init__(self, model: VisualTokenizer, name: str, teacher: torch.nn.Module, steps: int):
+    def __init__(self, model: VisualTokenizer, name: str, teacher: ExtraDecoder, steps: int):
         super().__init__(model, name)
         self.teacher = teacher
+        self.decoder.scale = teacher.scale  # both predict the same residual
         self._steps = steps
 
     def paint(self, pixels: Pixels, codes: Latent, base: Pixels) -> Painting:

@@ -51,6 +51,7 @@ class Matching(Recipe):
     def __init__(self, model: VisualTokenizer, name: str, teacher: ExtraDecoder, config: FgmConfig):
         super().__init__(model, name)
         self.teacher = teacher
+        self.decoder.scale = teacher.scale  # both predict the same residual
         self._config = config
         # Hidden from the module: its opponent trains it, and keeps it in checkpoints.
         self._fake: list[ExtraDecoder] = []

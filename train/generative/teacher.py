@@ -11,7 +11,7 @@ from .recipe import Predicts
 
 
 def load_teacher(folder: Path, name: str, model: VisualTokenizer) -> ExtraDecoder:
-    """Load the decoder `name` of a tokenizer folder, frozen, as the teacher of that of `model`, which takes over its scale.
+    """Load the decoder `name` of a tokenizer folder, frozen, as the teacher of that of `model`.
 
     Raises ValueError when there is none, it predicts nothing, or it was trained for another tokenizer or plain decoder.
     """
@@ -21,7 +21,7 @@ def load_teacher(folder: Path, name: str, model: VisualTokenizer) -> ExtraDecode
             f"decoder.recipe.teacher is {folder}, which has no decoder {name}: train it first with the recipe flow, or give "
             "another folder."
         )
-    teacher, student = load_decoder(folder, name, found), model.extra_decoder(name)
+    teacher = load_decoder(folder, name, found)
     if not isinstance(teacher, Predicts):
         raise ValueError(
             f"decoder.recipe.teacher is {folder}, whose decoder {name} is a {teacher.config.name} and no flow: give a folder "
@@ -32,5 +32,4 @@ def load_teacher(folder: Path, name: str, model: VisualTokenizer) -> ExtraDecode
             f"decoder.recipe.teacher is {folder}, but its tokenizer or its plain decoder is another than that of "
             "model.init_from: give a teacher of the same."
         )
-    student.scale = teacher.scale
     return teacher.requires_grad_(False).eval()
