@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from decoder_judging.named import Opened, Spec, open_decoder, open_plain, parse_spec
+from decoder_judging.named import Opened, open_decoder, open_plain, parse_spec
 from decoder_judging.photos import Photos, read_photos
 from decoder_judging.sheet import Box, Panel, largest_errors, sheet
 from vistok.images.preprocessing import stack_pixels, to_images
@@ -53,7 +53,8 @@ def main() -> int:
 def write_sheet(arguments: argparse.Namespace) -> int:
     """Decode, draw and write; return the bytes of the file."""
     plain = open_plain(arguments.decoders[0].folder, arguments.device)
-    opened = [open_decoder(spec, plain) for spec in arguments.decoders if spec != Spec(spec.label, spec.folder)]
+    opened = [open_decoder(spec, plain) for spec in arguments.decoders]
+    opened = [decoder for decoder in opened if decoder.digest != plain.digest]
     photos = chosen(read_photos(arguments.images, plain.tokenizer, None if arguments.photo else 1), arguments.photo)
     drawn = []
     for array in photos.arrays:

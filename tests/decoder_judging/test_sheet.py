@@ -5,6 +5,8 @@ import sys
 import numpy as np
 from PIL import Image
 
+import vistok
+from decoder_cases import draw
 from samples import noise_image
 
 
@@ -65,6 +67,16 @@ def draw_sheet(monkeypatch, *arguments):
 
     monkeypatch.setattr(sys, "argv", ["decoder_sheet.py", *map(str, arguments)])
     return decoder_sheet.main()
+
+
+def test_another_plain_decoder_of_the_same_tokens_has_a_panel(tmp_path, photos, tokenizer_folder, monkeypatch):
+    other = vistok.load(tokenizer_folder, device="cpu")
+    draw(other.model.decoder)
+    other.save_pretrained(tmp_path / "other")
+    common = ["--images", photos, "--out", tmp_path / "sheet.png", "--side", 16]
+    assert draw_sheet(monkeypatch, *common, "--decoders", tokenizer_folder, tmp_path / "other", tokenizer_folder) == 0
+    with Image.open(tmp_path / "sheet.png") as drawn:
+        assert drawn.width == 3 * 64 + 4 * 8
 
 
 def test_a_sheet_is_written_or_refused_for_its_size(
