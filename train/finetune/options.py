@@ -57,6 +57,8 @@ def finetune_config(
         values["train"] = only.replace(" ", "").split(",")
     for override in overrides:
         apply_override(values, override)
+    if decoder is None and values["generative"] is not None:
+        raise ValueError("--set generative was given without --decoder: name the decoder to train.")
     _complete_quantizer(values["quantizer"], model)
     if decoder is not None:
         values["joint"]["steps"] = 0

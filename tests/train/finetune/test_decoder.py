@@ -181,6 +181,8 @@ def test_what_does_not_go_together(fsq_folder, photos, tmp_path, options, messag
 def test_a_recipe_needs_the_name_of_a_decoder(fsq_folder, photos, tmp_path):
     said = finetune(fsq_folder, photos, tmp_path, "--recipe", "flow", code=2)
     assert "--recipe was given without --decoder: name the decoder to train" in said
+    said = finetune(fsq_folder, photos, tmp_path, "--set", "generative={recipe: flow}", code=2)
+    assert "--set generative was given without --decoder: name the decoder to train" in said
 
 
 def test_a_tokenizer_that_changes_loses_its_decoders_and_says_so(distilled, photos, tmp_path):
