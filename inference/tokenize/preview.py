@@ -40,7 +40,7 @@ def write_preview(
     Each is above what the plain decoder makes of its tokens, and that above what the generative one does, if there is one.
     """
     collate = collate_for(tokenizer.device)
-    decoders = [PLAIN, *({GENERATIVE} & {*tokenizer.model.decoders})]
+    decoders = [PLAIN, GENERATIVE] if GENERATIVE in tokenizer.model.decoders else [PLAIN]
     shown: list[list[Image.Image]] = []
     for image in islice(_rows(plan, tokenizer, views), count):
         tokens = encode(collate([image.pixels]))
