@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from decoder_runs import decoder_config, train_decoder
-from runs import config, new_process
+from runs import ADVERSARIAL, config, new_process
 from samples import ARCHITECTURE, small_tokenizer
 from vistok.tokenizer.folder.decoder_digest import decoder_digest
 from vistok.tokenizer.folder.decoders import load_decoder
@@ -106,7 +106,6 @@ def test_a_teacher_that_is_missing_or_of_another_kind(tmp_path, tokenizer_folder
 
 
 def test_a_checkpoint_of_another_recipe(tmp_path, flow_folder):
-    """Without the config, the checkpoint itself says that it holds no fake network."""
     train_decoder(tmp_path, flow_folder, "flow", steps=2)
     with pytest.raises(ValueError, match=r"holds a run with decoder.recipe.(name|fake_steps|teacher|steps) "):
         train_decoder(tmp_path, flow_folder, "distill", teacher=flow_folder, steps=4)
@@ -133,6 +132,11 @@ def test_a_fake_network_is_not_taken_for_a_discriminator(tmp_path, flow_folder):
     train_decoder(tmp_path, flow_folder, "fgm", teacher=flow_folder, steps=2)
     facts = json.loads((tmp_path / "checkpoints" / "step-0000002" / "facts.json").read_text())
     assert facts["opponent"] == "fake" and facts["scale"] > 0
+    with pytest.raises(ValueError, match="holds a fake, but this run has none: use another run.out, or the"):
+        train_decoder(tmp_path, flow_folder, "distill", teacher=flow_folder, steps=4)
+    losses = ["losses={distillation: 1.0, l1: 1.0, adversarial: 0.1}", *ADVERSARIAL]
+    with pytest.raises(ValueError, match="holds no discriminator, but this run has one: use another run.out, or the"):
+        train_decoder(tmp_path, flow_folder, "distill", *losses, teacher=flow_folder, steps=4)
 
 
 def test_a_decoder_that_cannot_be_loaded_is_not_silently_trained_anew(tmp_path, flow_folder):
