@@ -99,13 +99,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    results = {
+    results: dict[str, Any] = {
         "settings": {name: setting._asdict() for name, setting in SETTINGS.items()},
         "seeds": arguments.seeds,
         "floor": float(sliced_distance(draw(SAMPLES, seeded(5)), draw(SAMPLES, seeded(2)))),
         "checks": [check * (arguments.steps // CHECKS) for check in range(CHECKS + 1)],
-        "runs": json.loads(arguments.out.read_text())["runs"] if arguments.out.exists() else [],
+        "runs": [],
     }
+    if arguments.out.exists():
+        before = json.loads(arguments.out.read_text())
+        if any(before[key] != results[key] for key in ("settings", "seeds", "checks")):
+            raise SystemExit(
+                f"{arguments.out} holds runs of other settings: remove it, or name another file with --out."
+            )
+        results["runs"] = before["runs"]
     for name in SETTINGS:
         if not any(run["setting"] == name for run in results["runs"]):
             began = time.process_time()

@@ -35,6 +35,19 @@ def test_what_it_measures_of_the_target_itself(target):
     assert float(target.sliced_distance(moved, samples)) == pytest.approx(0.6 / torch.pi, rel=1e-2)
 
 
+def test_runs_of_other_settings_are_not_gone_on_with(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from matching_on_mixture import main
+
+    path = str(ROOT / "results" / "matching_on_mixture.json")
+    for other in (["--seeds", "4"], ["--steps", "150"]):
+        monkeypatch.setattr("sys.argv", ["matching_on_mixture.py", "--out", path, *other])
+        with pytest.raises(
+            SystemExit, match="holds runs of other settings: remove it, or name another file with --out"
+        ):
+            main()
+
+
 def test_the_results_are_of_its_settings(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "scripts")
     from matching_on_mixture import RECIPES, SETTINGS
