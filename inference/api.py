@@ -89,7 +89,8 @@ class Tokenizer:
     def push_to_hub(self, repo: str, private: bool = False) -> str:
         """Upload the tokenizer folder to OWNER/REPO on the Hugging Face hub, and return the URL of the commit.
 
-        The repository is created if it does not exist. Raises ValueError when the hub refuses.
+        The repository is created if it does not exist; extra decoders in it that this tokenizer has not are removed. Raises
+        ValueError when the hub refuses, and for a tokenizer that `save_pretrained` refuses.
         """
         return upload(self.model, self.config, repo, private)
 
