@@ -49,12 +49,15 @@ def save_tokenizer(
 
     `card` is the text of README.md, after metadata for the Hugging Face hub. `metadata` goes into the header of the weight
     file and has no effect. `before_each` is called with the name of each weight and the weight before it is written. The
-    extra decoders of the model are written too. A tokenizer that is there, with its decoders, stays whole until the new one
-    is; a README.md that was changed by hand stays for good. Raises ConfigError when the quantizer is not in QUANTIZERS, and
-    OSError.
+    extra decoders of the model are written too; where there are any, weights are float32 and the quantizer keeps its form.
+    A tokenizer that is there, with its decoders, stays whole until the new one is; a README.md that was changed by hand
+    stays for good. Raises ConfigError when the quantizer is not in QUANTIZERS, and OSError.
     """
     quantizer_config, quantizer = (
         (model.quantizer.config, model.quantizer) if with_training_state else model.quantizer.for_inference()
+    )
+    assert not model.decoders or (dtype == torch.float32 and quantizer_config == model.quantizer.config), (
+        "extra decoders fit the plain decoder and the codes as they are, not rounded or in another form"
     )
     config = TokenizerConfig(
         architecture=architecture,

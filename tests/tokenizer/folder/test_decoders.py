@@ -127,6 +127,12 @@ def test_a_decoder_goes_with_the_codes_and_the_plain_decoder_not_with_the_encode
     assert bool(model.decoders) == (part == "encoder") and bool(model.broken_decoders) == (part != "encoder")
 
 
+def test_decoders_are_not_written_beside_what_they_do_not_fit(tmp_path):
+    model = tokenizer_of("convolutional", "residual_unet")
+    with pytest.raises(AssertionError, match="extra decoders fit the plain decoder and the codes as they are"):
+        save_tokenizer(tmp_path, model, model.architecture, PreprocessingConfig(size=16), "", torch.float16)
+
+
 def test_other_preprocessing_keeps_the_decoder(folder):
     model, config = loaded(folder), load_tokenizer(folder).config
     save_tokenizer(folder, model, config.architecture, PreprocessingConfig(size="native"), "")
