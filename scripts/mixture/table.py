@@ -4,12 +4,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
 from .target import CENTRES, WIDTH
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 COLOURS = {"0": "#8d99ae", "0.5": "#d1495b", "1": "#30638e", "1.2": "#edae49", "L1 alone": "#444444"}
 """Of each recipe."""
@@ -44,6 +39,11 @@ def markdown(results: dict[str, Any]) -> str:
 
 def plot(results: dict[str, Any], path: Path) -> None:
     """Draw a row for each setting: samples of the first seed by each recipe, then distances over steps of all seeds."""
+    import matplotlib  # late: the tests read the table without it
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
     settings = list(results["settings"])
     columns = len(COLOURS) + 1
     size = (2.0 * columns + 1.4, 2.2 * len(settings) + 0.3)

@@ -80,7 +80,8 @@ class FakeTraining:
         losses = [self._backward(each, self._sample(each, is_first), len(made)) for each in made]
         if self._accelerator.num_processes > 1:
             for parameter in self._parameters:
-                parameter.grad = self._accelerator.reduce(parameter.grad, reduction="mean")
+                if parameter.grad is not None:
+                    parameter.grad = self._accelerator.reduce(parameter.grad, reduction="mean")
         norm = clipped_norm(self._accelerator, self.optimizer, self._config.clip_norm)
         scalars = {"fake/loss": torch.stack(losses).mean()}
         decision = decide(scalars, norm)
