@@ -248,7 +248,8 @@ def test_a_download_says_how_far_it_is(hub, monkeypatch, capfd):
     (blobs / "0.1.incomplete").write_bytes(bytes(4_000_000))  # left by a process that was killed
     download(repository(), ["a.bin", "b.bin"])
     lines = capfd.readouterr().err.splitlines()
-    assert lines[:2] == ["some-name: downloading 5 MB from owner/repo", "some-name: 0 of 5 MB"]
+    assert lines[0] == "some-name: downloading 5 MB from owner/repo"
+    assert lines[1] in {"some-name: 0 of 5 MB", "some-name: 1 of 5 MB"}  # a file arrives faster than a thread starts
     assert "some-name: 1 of 5 MB" in lines
     download(repository(), ["a.bin", "b.bin"])
     assert capfd.readouterr().err == ""
