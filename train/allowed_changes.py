@@ -47,6 +47,7 @@ WARNED = {
     "optimizer.weight_decay",
     "optimizer.clip_norm",
     "codebook.revive_every",
+    "criteria.latent.tokenizer",
     "adversarial.lr",
     "adversarial.betas",
     "adversarial.eps",

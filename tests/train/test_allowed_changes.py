@@ -9,6 +9,7 @@ from vistok.train.config_file import apply_override
 from vistok.train.loop import train
 
 PERCEPTUAL = ["losses.perceptual=0.1", "criteria.perceptual={backbone: test_resnet, weights: w.pt}"]
+LATENT = ["losses.latent=0.1", "criteria.latent.tokenizer=photo-f8"]
 OTHERWISE = {
     # a key, another value, and whether the change is silent, a warning, or refused
     "run.out": ("elsewhere", "free"),
@@ -67,6 +68,7 @@ OTHERWISE = {
     "diagnostics.noise_every": (3, "warned"),
     "diagnostics.curvature_every": (3, "warned"),
     "criteria.perceptual.backbone": ("resnet18", "refused"),
+    "criteria.latent.tokenizer": ("elsewhere", "warned"),
     "adversarial.lr": (1e-4, "warned"),
     "adversarial.betas": ([0.1, 0.9], "warned"),
     "adversarial.eps": (1e-4, "warned"),
@@ -96,7 +98,7 @@ def changed(values, key, value):
 
 @pytest.fixture
 def whole(tmp_path):
-    return config(tmp_path, *QUANTIZERS["fsq"], *ADVERSARIAL, *PERCEPTUAL).model_dump(mode="json")
+    return config(tmp_path, *QUANTIZERS["fsq"], *ADVERSARIAL, *PERCEPTUAL, *LATENT).model_dump(mode="json")
 
 
 @pytest.fixture

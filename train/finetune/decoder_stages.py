@@ -64,8 +64,10 @@ def _train_config(
             "recipe": {**_teacher(run, recipe), **stage.recipe, "name": recipe},
         },
     }
-    if losses.get("perceptual") and generative.perceptual:
-        values["criteria"] = {"perceptual": generative.perceptual.model_dump()}
+    criteria = {"latent": {"tokenizer": str(run.folder)}}
+    if generative.perceptual:
+        criteria["perceptual"] = generative.perceptual.model_dump()
+    values["criteria"] = {name: section for name, section in criteria.items() if losses.get(name)}
     if losses.get("adversarial"):
         values["adversarial"] = generative.adversarial.model_dump()
     return parse_train_config(values)

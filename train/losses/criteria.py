@@ -11,6 +11,7 @@ from ...tokenizer.config import ConfigError, parse_config
 from ...tokenizer.shapes import Pixels
 from ...tokenizer.wording import unknown_choice
 from .criterion import Criterion, CriterionConfig
+from .latent import LatentCriterionConfig
 
 __all__ = ["CRITERIA", "Criterion", "CriterionConfig", "build_criteria", "criterion_of", "is_used", "parse_criteria"]
 
@@ -37,6 +38,7 @@ class PerceptualCriterion(Criterion):
 
 CRITERIA: dict[str, type[CriterionConfig]] = {
     "perceptual": PerceptualCriterionConfig,
+    "latent": LatentCriterionConfig,
 }
 """Criteria by name. To add one, write its config and its module in a new file, and add a line here."""
 

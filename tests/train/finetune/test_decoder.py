@@ -141,6 +141,15 @@ def test_a_gan_with_a_perceptual_network(fsq_folder, photos, tmp_path, perceptua
     assert load_decoder(tmp_path / "export", "sharp", model).config.name == "noise_channels"
 
 
+def test_a_gan_that_is_to_keep_the_tokens_compares_latents_of_the_tokenizer_itself(fsq_folder, photos, tmp_path):
+    losses = "generative.gan.losses={l1: 1.0, latent: 2.0}"
+    finetune(fsq_folder, photos, tmp_path, "--decoder", "kept", "--recipe", "gan", "--steps", 2, "--set", losses)
+    line = json.loads((tmp_path / "stages/gan/metrics.jsonl").read_text().splitlines()[-2])
+    assert line["loss/total"] == pytest.approx(line["loss/l1"] + 2 * line["loss/latent"], rel=1e-5)
+    stage = yaml.safe_load((tmp_path / "stages/gan/config.yaml").read_text())
+    assert stage["criteria"] == {"latent": {"tokenizer": str(fsq_folder)}}
+
+
 def test_an_imported_tokenizer_gets_a_decoder_in_two_steps(tmp_path):
     """Import, then train: its files stay byte for byte."""
     _, weights = golden_case("llamagen/small_f8")
