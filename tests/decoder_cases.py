@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from transformer_networks import ATTENDING, HYBRID, LATENT_TOKENS, SOFT_CODES
 
+import vistok
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_choice
 from vistok.tokenizer.decoders.base import DecoderCard
@@ -86,6 +87,20 @@ def saved_folder(folder: Path, case: str = "convolutional", kind: str = "residua
     save_tokenizer(folder, model, model.architecture, preprocessing, "# small\n")
     extra.card = DecoderCard(images=2, judge="noise", figures={"psnr": 20.0}, plain={"psnr": 21.0}, milliseconds=3.0)
     save_decoder(folder, "generative", extra, load_tokenizer(folder).model)
+    return folder
+
+
+def with_decoders(tokenizer_folder: Path, folder: Path) -> Path:
+    """Write the tokenizer of a folder with two decoders whose noise shows, gan and flow; return the new folder."""
+    tokenizer = vistok.load(tokenizer_folder, device="cpu")
+    model = tokenizer.model
+    for name, kind in (("gan", "noise_channels"), ("flow", "residual_unet")):
+        torch.manual_seed(1)
+        extra = parse_choice(DECODERS, SMALL[kind], "decoder").build(model.architecture, model.quantizer.dim)
+        extra.start_from(model.plain)
+        draw(extra)
+        model.decoders[name] = extra.eval().requires_grad_(False)
+    tokenizer.save_pretrained(folder)
     return folder
 
 

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from ...cli.options import DebugOption, DecodingBatchOption, JsonOption, QuietOption, VersionOption
+from ...cli.options import (
+    DebugOption,
+    DecoderOption,
+    DecodingBatchOption,
+    JsonOption,
+    QuietOption,
+    SeedOption,
+    VersionOption,
+)
 from ...cli.printing import print_json, say
 from ...cli.user_errors import WORK_FAILED, report_errors
 from ...pretrained.find import MODEL_HELP
@@ -29,6 +37,8 @@ def unpack_sequences(
     ] = None,
     model: Annotated[str | None, typer.Option(help=MODEL_HELP, show_default="the one in manifest.json")] = None,
     device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
+    decoder: DecoderOption = "plain",
+    seed: SeedOption = 0,
     batch_size: DecodingBatchOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that already exist.")] = False,
     quiet: QuietOption = False,
@@ -38,13 +48,17 @@ def unpack_sequences(
 ) -> None:
     """Turn packed sequences back into images and captions, from their ids alone.
 
+    An extra decoder paints what the tokens left out: an image then depends on its tokens and the seed alone.
+
     The tokens of each image are compared with those that were packed, and its text with the text that was packed. Exit code
     0: every document is back. 1: a shard or a document is damaged, and named. 2: a wrong call.
     """
     with report_errors("unpack-sequences", debug):
+        from ..arithmetic import DecodeWith
         from ..unpack.run import unpack
 
-        outcome = unpack(folder, out, text_tokenizer, model, device, batch_size, overwrite, quiet)
+        how = DecodeWith(decoder, seed)
+        outcome = unpack(folder, out, text_tokenizer, model, device, batch_size, overwrite, quiet, how)
         if json:
             print_json(outcome._asdict())
         else:

@@ -12,6 +12,7 @@ from PIL import Image
 
 import vistok
 from commands import APPS
+from decoder_cases import with_decoders
 from packing import run
 from samples import PHOTOS
 from text_tokenizers import write_text_tokenizer
@@ -70,6 +71,47 @@ def test_images_and_captions_are_equal_to_the_source(photo_tokens, pack, unpack,
         ours, theirs = (np.asarray(Image.open(folder / f"{name}.png")) for folder in (out, tmp_path / "d"))
         assert np.array_equal(ours, theirs)
     assert "0 images from 3 shards" in unpack(packed, "--out", out)
+
+
+def test_an_extra_decoder_gives_the_files_of_detokenize_images(
+    photo_tokens, pack, unpack, one_codebook, tokenizer_folder, tmp_path
+):
+    folder = with_decoders(tokenizer_folder, tmp_path / "model")
+    pack(photo_tokens, tmp_path / "p", text=one_codebook)
+
+    def files(name, *options):
+        with_model = ("--model", folder, "--out", tmp_path / name, *options)
+        if name.startswith("detokenized"):
+            run(APPS["detokenize-images"], photo_tokens, *with_model, "--quiet")
+        else:
+            assert "6 images from 3 shards" in unpack(tmp_path / "p", *with_model)
+        return {image: (tmp_path / name / f"{image}.png").read_bytes() for image in NAMES}
+
+    gan = ("--decoder", "gan", "--seed", 4)
+    ours = files("unpacked", *gan)
+    assert ours == files("detokenized", *gan)
+    others = [files("plain"), files("flow", "--decoder", "flow", "--seed", 4), files("seed", "--decoder", "gan")]
+    assert all(ours[name] != other[name] for other in others for name in NAMES)
+    assert others[2] == files("detokenized-0", "--decoder", "gan")  # the seed is 0 unless another is given
+
+
+def test_resuming_knows_decoder_and_seed_and_others_are_refused(
+    photo_tokens, pack, unpack, one_codebook, tokenizer_folder, tmp_path
+):
+    folder, out = with_decoders(tokenizer_folder, tmp_path / "model"), tmp_path / "u"
+    pack(photo_tokens, tmp_path / "p", text=one_codebook)
+    call = (tmp_path / "p", "--model", folder, "--out", out)
+    said = unpack(*call, "--decoder", "fancy", code=2)
+    assert "decoder is 'fancy', but this tokenizer has plain, flow, gan: give one of these." in said
+    assert "Invalid value for '--seed'" in unpack(*call, "--decoder", "gan", "--seed", -1, code=2)
+    assert not out.exists()
+    options = ("--decoder", "gan", "--seed", 4)
+    unpack(*call, *options)
+    assert "0 images from 3 shards" in unpack(*call, *options)
+    for other in ((), ("--decoder", "gan"), ("--decoder", "flow", "--seed", 4)):
+        said = unpack(*call, *other, code=2)
+        assert ".png is there already: give another --out folder, or --overwrite to replace it." in said
+    assert "6 images from 3 shards" in unpack(*call, "--decoder", "gan", "--overwrite")
 
 
 def test_tiktoken_gets_the_structure_of_layouts_by_name(photo_tokens, pack, unpack, verify, tmp_path):
