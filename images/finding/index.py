@@ -27,8 +27,14 @@ def index_images(path: str) -> list[Entry]:
         else:
             entries += [member.entry for member in tar_members(part) if member.entry and is_image(member.name)]
     if not entries:
-        raise ValueError(f"{path} holds no image with the extension {', '.join(IMAGE_EXTENSIONS)}.")
+        raise ValueError(f"{path} holds no image with the extension {', '.join(IMAGE_EXTENSIONS)}{_shards_in(path)}.")
     return entries
+
+
+def _shards_in(path: str) -> str:
+    """Return a hint where a folder has shards, which training reads if they are named."""
+    shards = [name for name in folder_files(path) if name.lower().endswith(".tar")] if os.path.isdir(path) else []
+    return f"; its .tar shards are read if they are named, such as {os.path.join(path, shards[0])}" if shards else ""
 
 
 def _folder_entries(folder: str) -> Iterator[Entry]:

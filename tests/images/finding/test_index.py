@@ -1,4 +1,5 @@
 import os
+import re
 import tarfile
 
 import pytest
@@ -105,6 +106,10 @@ def test_errors_name_the_path(tmp_path, shard):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(ValueError, match=r"empty holds no image with the extension .avif, .bmp"):
+        index_images(str(empty))
+    shard.rename(empty / "s.tar")
+    hint = rf"\.webp; its \.tar shards are read if they are named, such as {re.escape(str(empty / 's.tar'))}\.$"
+    with pytest.raises(ValueError, match=hint):
         index_images(str(empty))
     (tmp_path / "text.tar").write_bytes(b"not a tar" * 200)
     with pytest.raises(
