@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
@@ -16,13 +16,11 @@ from torch import Tensor, nn
 from ..tokenizer.devices import in_float64
 from ..tokenizer.numerics.exact import exact_batch, run_exactly
 from ..tokenizer.shapes import Pixels, Tokens
-from .agreement import Encode, equal_fraction
+from .agreement import equal_fraction
+from .exact_coding import Decode, Encode
 from .metrics import psnr, ssim
 from .quality import round_to_uint8
 from .spectrum import EDGES, power_kept, radial_power, spectrum_error
-
-Decode: TypeAlias = Callable[[Tokens, int], Pixels]
-"""From tokens `b q y x` and a seed to pixels in [-1, 1], clamped or not."""
 
 BANDS = tuple(f"power/{low:g}-{high:g}" for low, high in pairwise(EDGES))
 """Keys of the power that bands keep, by their edges as fractions of the Nyquist frequency."""

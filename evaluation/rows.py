@@ -62,8 +62,11 @@ ROWS = {
     "images_per_second": Row("images per second", "{:.1f}", "higher"),
 }
 """By the key of metrics.json, in the order in which they are shown."""
-HEADLINES = ("psnr", "ssim", "lpips", "rfid", "usage", "perplexity", "bits_per_pixel", "prior_bits_per_pixel")
-"""Keys of the figures at the head of a page."""
+HEADLINES = (
+    *("psnr", "ssim", "lpips", "rfid", "perceptual", "agreement", "milliseconds"),
+    *("usage", "perplexity", "bits_per_pixel", "prior_bits_per_pixel"),
+)
+"""Keys of the figures at the head of a page, and in a line about a decoder."""
 
 
 def quality_rows(*columns: Mapping[str, float | None]) -> list[list[str]]:

@@ -13,11 +13,11 @@ from ..images.sizes import network_size
 from ..pretrained.find import DEFAULT_MODEL, with_hub_prefix
 from ..tokenizer.decoders.base import PLAIN
 from ..tokenizer.devices import find_device
+from ..tokenizer.exact_model import placed, start_decoding
 from ..tokenizer.folder.config_json import TokenizerConfig
 from ..tokenizer.folder.fingerprint import FingerprintCache
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.float32 import own_numerics
-from ..tokenizer.numerics.layout import memory_format, way_of
 from ..tokenizer.numerics.transfer import Finish, in_flight
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers.layout import check_tokens
@@ -26,7 +26,6 @@ from .arithmetic import (
     check_decoded,
     encode_images,
     images_at_once,
-    start_decoding,
     start_exactly,
     start_images,
 )
@@ -53,7 +52,7 @@ class Tokenizer:
             raise ValueError(
                 f"batch_size is {batch_size!r}, but must be a whole number of at least 1, or None for the default."
             )
-        self.model = _placed(model, device)
+        self.model = placed(model, device)
         self.config = config
         self.batch_size = batch_size
         self._fingerprints = FingerprintCache()
@@ -112,7 +111,7 @@ class Tokenizer:
 
         Tokenizers that share the model (`with_preprocessing`) move with it. Raises ValueError for an unusable device.
         """
-        _placed(self.model, find_device(device))
+        placed(self.model, find_device(device))
         return self
 
     def encode_pixels(self, pixels: Pixels) -> Tokens:
@@ -228,7 +227,7 @@ class Tokenizer:
             decoded = in_flight(self.start_decoding(part, *how) for part in parts)
             return [Image.fromarray(image) for images in decoded for image in images.numpy()]
         with own_numerics(self.device):
-            begun = (start_decoding(self.model, self.device, self.batch_size, part, how) for part in parts)
+            begun = (start_decoding(self.model, self.device, self.batch_size, part, *how) for part in parts)
             pixels, are_finite = zip(*begun, strict=True)
             check_decoded(torch.stack(are_finite).all())
             return (torch.cat(pixels) + 1) / 2
@@ -240,12 +239,6 @@ class Tokenizer:
             f"Tokenizer({self.config.quantizer.name}, {self.num_codebooks} x {self.vocab_size} codes, "
             f"{resolution}, {self.fingerprint[:12]})"
         )
-
-
-def _placed(model: VisualTokenizer, device: torch.device) -> VisualTokenizer:
-    """Move a model to a device, in the layout that is fastest there, in place."""
-    with own_numerics(device):
-        return model.to(device).to(memory_format=memory_format(device, way_of(model.dtype)))
 
 
 def load(

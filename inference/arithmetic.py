@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..images.preprocessing import to_bytes, to_pixels
 from ..tokenizer.decoders.base import PLAIN
+from ..tokenizer.exact_model import start_decoding
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import exact_batch, run_exactly
 from ..tokenizer.numerics.float32 import own_numerics
@@ -96,25 +97,6 @@ class DecodeWith(NamedTuple):
 AS_PLAIN = DecodeWith()
 
 
-def start_decoding(
-    model: VisualTokenizer, device: torch.device, batch_size: int | None, tokens: Tokens, how: DecodeWith = AS_PLAIN
-) -> tuple[Pixels, Tensor]:
-    """Begin to decode tokens `b q y x`, as `start_exactly` does; return pixels in [-1, 1], and whether the output is finite.
-
-    Both are on `device`, and the host has waited for none of them. An image is a pure function of its tokens and the seed.
-    Raises ValueError when there is no such decoder.
-    """
-
-    def decode(batch: Tokens) -> tuple[Pixels, Tensor]:
-        pixels = model.decode_latent(model.quantizer.codes_of(batch), *how)
-        return pixels, pixels.isfinite().flatten(1).all(dim=1)
-
-    size = exact_batch(batch_size, *(side * model.downsample for side in tokens.shape[2:]))
-    pixels, is_finite = run_exactly(decode, tokens, device, size)
-    with own_numerics(device):
-        return pixels.clamp(-1, 1), is_finite.all()
-
-
 def start_images(
     model: VisualTokenizer, device: torch.device, batch_size: int | None, tokens: Tokens, how: DecodeWith = AS_PLAIN
 ) -> Finish[Images]:
@@ -122,7 +104,7 @@ def start_images(
 
     They are uint8 `b h w c` on the CPU; it raises ValueError when the decoder's output is not finite.
     """
-    pixels, finite = start_decoding(model, device, batch_size, tokens, how)
+    pixels, finite = start_decoding(model, device, batch_size, tokens, *how)
     with own_numerics(device):
         begun = to_host(to_bytes(pixels), finite)
 

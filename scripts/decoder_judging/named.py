@@ -6,10 +6,10 @@ import re
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import vistok
-from vistok.evaluation.decoder_quality import Decode
+from vistok.evaluation.exact_coding import Decode, exact_decoder
 from vistok.tokenizer.decoders.base import PLAIN
 
 FORM = re.compile(r"(?:(?P<label>[^=:@]+)=)?(?P<folder>.+?)(?::(?P<decoder>[\w-]+))?(?:@(?P<steps>\d+))?")
@@ -67,7 +67,7 @@ def opened(spec: Spec, tokenizer: vistok.Tokenizer) -> Opened:
         if spec.steps is not None:
             raise ValueError(f"{spec.label} asks the plain decoder for {spec.steps} steps: leave @{spec.steps} out.")
         networks: list[nn.Module] = [tokenizer.model.quantizer_out, tokenizer.model.decoder]
-        return Opened(spec.label, tokenizer, plain_decode(tokenizer), digest(networks), True)
+        return Opened(spec.label, tokenizer, exact_decoder(tokenizer.model), digest(networks), True)
     network = tokenizer.model.extra_decoder(spec.decoder)
     if spec.steps is not None:
         if not 1 <= spec.steps <= network.max_steps:
@@ -76,16 +76,7 @@ def opened(spec: Spec, tokenizer: vistok.Tokenizer) -> Opened:
             )
         network.steps = spec.steps
     facts = {"scale": network.scale, "steps": network.steps}
-
-    def decode(tokens: Tensor, seed: int) -> Tensor:
-        return tokenizer.decode(tokens, output="tensor", decoder=spec.decoder, seed=seed) * 2 - 1
-
-    return Opened(spec.label, tokenizer, decode, digest([network], facts), False)
-
-
-def plain_decode(tokenizer: vistok.Tokenizer) -> Decode:
-    """Return the plain decoder, for which all seeds are the same."""
-    return lambda tokens, _: tokenizer.decode(tokens, output="tensor") * 2 - 1
+    return Opened(spec.label, tokenizer, exact_decoder(tokenizer.model, spec.decoder), digest([network], facts), False)
 
 
 def digest(networks: list[nn.Module], facts: object = None) -> str:

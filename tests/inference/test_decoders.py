@@ -106,6 +106,10 @@ def test_decoders_are_listed_with_what_was_measured(unet_folder, tmp_path):
     extra = found[NAME]
     assert (extra.figures, extra.milliseconds, extra.images, extra.judge) == ({"psnr": 20.0}, 3.0, 2, "noise")
     assert extra.steps == 2 and extra.error == ""
+    assert str(extra) == "PSNR 20.00 dB, milliseconds per image 3.0, on 2 images (noise)"
+    assert str(found["plain"]) == "PSNR 21.00 dB, on 2 images (noise)"
+    assert str(extra._replace(figures={}, milliseconds=None)) == "not measured"
+    assert str(extra._replace(error="It is damaged.")) == "It is damaged."
     assert next(iter(vistok.load("photo-f8", device="cpu").decoders)) == "plain"
 
 

@@ -9,8 +9,9 @@ from host_syncs import HostSyncs, no_host_syncs
 from quantizer_table import EVERY
 from samples import small_tokenizer
 from vistok.images.preprocessing import to_bytes
-from vistok.inference.arithmetic import start_decoding, start_exactly, start_images
+from vistok.inference.arithmetic import start_exactly, start_images
 from vistok.inference.fast import FastEncoder
+from vistok.tokenizer.exact_model import start_decoding
 from vistok.tokenizer.numerics.float32 import own_numerics
 
 CPU = torch.device("cpu")

@@ -32,13 +32,15 @@ class DecoderCard(Config):
     images: int | None = None
     """Number of images that the figures are means of."""
     judge: str = ""
-    """Images and perceptual distance of the measurement, in words."""
+    """Images of the measurement, and the network of its perceptual distance, in words."""
     figures: dict[str, float] = {}
     """Figures of this decoder, by names such as psnr, ssim and perceptual."""
     plain: dict[str, float] = {}
     """The same figures of the plain decoder."""
     milliseconds: float | None = None
-    """Time to decode one image of the measurement."""
+    """Time to decode one image of the measurement, alone."""
+    plain_milliseconds: float | None = None
+    """The same of the plain decoder, measured in turns."""
 
 
 class DecoderConfig(Config, ABC):

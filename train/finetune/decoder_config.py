@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import Field, model_validator
 
+from ...perception.distance import PerceptualConfig
 from ...tokenizer.config import Config
 from ...tokenizer.decoders.table import ExtraDecoderConfig
 from ..generative.recipes import DecoderName
@@ -66,6 +67,8 @@ class GenerativeConfig(Config):
     """Stage of the recipe fgm."""
     perceptual: PerceptualCriterionConfig | None = None
     """Network of a perceptual distance for gan and distill, such as {backbone: NAME, weights: FILE}; null does without."""
+    judge: PerceptualConfig | None = None
+    """Network of the perceptual distance that decoders are judged by in the end; null measures none. No loss may use it."""
     adversarial: AdversarialConfig = AdversarialConfig(adaptive=True, start=50, ramp=100)
     """Discriminator and its training, for gan."""
     export_precision: Literal["float32", "float16"] = "float16"

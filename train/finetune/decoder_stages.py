@@ -10,6 +10,7 @@ from ..export import EXPORT
 from ..loop import train
 from ..losses.criteria import build_criteria
 from .decoder_config import NETWORKS, RESIDUAL, GenerativeConfig, RecipeName
+from .decoder_judge import check_measurable
 from .prepare import Finetuning, few
 from .stage_runs import data_section, is_done, run_section
 from .stored_config import STAGES_FOLDER
@@ -33,6 +34,7 @@ def run_decoder_stages(run: Finetuning) -> Path:
         configs[recipe] = _train_config(run, generative, recipe, folder, stages / recipe)
         build_criteria(configs[recipe].criteria, configs[recipe].losses, torch.device("cpu"))
         folder = stages / recipe / EXPORT
+    check_measurable(generative, run.before.config.preprocessing.side)
     for recipe, config in configs.items():
         if not is_done(config.run.out, config.run.steps, generative.name):
             run.tell(f"stage {recipe}: training the decoder {generative.name} for {config.run.steps} steps")

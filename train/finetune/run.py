@@ -17,11 +17,13 @@ from ..loop import train
 from ..losses.terms import quantizer_weights
 from ..outputs import best_effort
 from ..report import REPORT_FILE
-from .compare import compare, write_report
+from .compare import compare
+from .compare_decoders import compare_decoders
 from .config import FinetuneConfig, StageConfig
 from .decoder_result import export_decoder, save_decoder_card
 from .decoder_stages import run_decoder_stages
 from .fit_stage import fit_stage
+from .page import write_report
 from .prepare import Finetuning, prepare
 from .stage_runs import data_section, is_done, run_section
 from .stored_config import STAGES_FOLDER
@@ -42,9 +44,11 @@ def run_finetuning(
     with hold_folder(config.out, "finetune-tokenizer"):
         run = prepare(config, verbosity)
         after = _exported(run, run_stages(run))
-        compared = compare(run, after, reference)
         if config.generative:
+            compared = compare_decoders(run, config.generative, after, reference)
             save_decoder_card(run, config.generative, after, compared)
+        else:
+            compared = compare(run, after, reference)
         page = config.out / REPORT_FILE
         with best_effort("the report", run.warn):
             write_report(run, compared)

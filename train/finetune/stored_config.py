@@ -35,12 +35,12 @@ def store_config(config: FinetuneConfig) -> list[str]:
 
 
 def _work(config: FinetuneConfig, out: Path) -> FinetuneConfig:
-    """Return a config without what it says of a decoder's stages that have not begun, so that they may still change."""
+    """Return a config without what may still change: a decoder's stages that have not begun, and how it is judged."""
     if config.generative is None:
         return config
     later = [name for name in RECIPE_NAMES if not (out / STAGES_FOLDER / name).exists()]
     fresh = GenerativeConfig()
-    update: dict[str, Any] = {name: getattr(fresh, name) for name in [*later, "recipe", "evaluated"]}
+    update: dict[str, Any] = {name: getattr(fresh, name) for name in [*later, "recipe", "evaluated", "judge"]}
     return config.model_copy(update={"generative": config.generative.model_copy(update=update)})
 
 

@@ -23,6 +23,12 @@ def be_offline(patch):
     patch.setattr(reference_metrics, "load_inception", refuse)
 
 
+@pytest.fixture(scope="session")
+def offline():
+    """The function that does so, for what lives longer than a test."""
+    return be_offline
+
+
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch):
     be_offline(monkeypatch)

@@ -15,7 +15,7 @@ from samples import noise_image
 from vistok.evaluation import reference_metrics
 from vistok.train.data import source_images
 from vistok.train.data.config import SourceConfig
-from vistok.train.finetune import compare, run
+from vistok.train.finetune import compare, page, run
 
 
 @pytest.fixture
@@ -72,10 +72,10 @@ def test_json_is_one_line(fsq_folder, photos, whole, capfd):
 
 
 def test_a_report_that_fails_does_not_end_it(fsq_folder, photos, whole, tmp_path, monkeypatch):
-    def refuse(page):
+    def refuse(report):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES), "somewhere")
 
-    monkeypatch.setattr(compare, "render", refuse)
+    monkeypatch.setattr(page, "render", refuse)
     said = finetune(fsq_folder, photos, whole, *SWAP)
     assert "warning: the report could not be written: Permission denied (somewhere)" in said
 
