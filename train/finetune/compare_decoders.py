@@ -22,10 +22,8 @@ from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
 from .compared import Comparison, Evaluated, Shown, evaluate_sides, written
 from .decoder_config import GenerativeConfig
-from .decoder_judge import NO_JUDGE, build_judge, judged_by
+from .decoder_judge import NO_JUDGE, PERCEPTUAL, build_judge, judged_by
 from .prepare import Finetuning, few
-
-PERCEPTUAL = "perceptual"
 
 
 def compare_decoders(

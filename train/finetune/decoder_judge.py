@@ -1,6 +1,7 @@
 """The network that judges decoders, which none of their losses used, and the words for what they are judged by."""
 
 import filecmp
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -10,9 +11,12 @@ from ...evaluation.spectrum import radial_power
 from ...perception.distance import PerceptualConfig, build_perceptual
 from ...tokenizer.numerics.float32 import own_numerics
 from ...tokenizer.wording import list_first
+from ..losses.discriminators import BackboneDiscriminatorConfig
+from ..losses.terms import ADVERSARIAL
 from .decoder_config import GenerativeConfig
 from .prepare import Finetuning
 
+PERCEPTUAL = "perceptual"
 NO_JUDGE = (
     "No network judges the decoders: give one that no loss uses, as --set "
     "'generative.judge={backbone: NAME, weights: FILE}', and call again."
@@ -27,16 +31,16 @@ def build_judge(generative: GenerativeConfig) -> nn.Module | None:
 
     Raises ValueError when weights cannot be loaded or do not fit, and for the very network that a loss uses.
     """
-    judge, perceptual = generative.judge, generative.perceptual
+    judge = generative.judge
     if judge is None:
         return None
     distance = build_perceptual(judge, REMEDY)
-    uses_it = any(generative.losses(stage).get("perceptual") for stage in generative.stages)
-    if perceptual is not None and uses_it and _is_same(judge, perceptual):
-        raise ValueError(
-            f"generative.judge is {_named(judge)}, the network that generative.perceptual trains with, which would flatter "
-            "the new decoder: give a network that no loss uses."
-        )
+    for section, backbone, weights in _trained_with(generative):
+        if backbone == judge.backbone and _is_same_file(weights, judge.weights):
+            raise ValueError(
+                f"generative.judge is {_named(judge)}, the network that {section} trains with, which would flatter the new "
+                "decoder: give a network that no loss uses."
+            )
     return distance
 
 
@@ -62,12 +66,18 @@ def judged_by(run: Finetuning, generative: GenerativeConfig) -> str:
     return f"{images}; {network}"
 
 
-def _is_same(judge: PerceptualConfig, perceptual: PerceptualConfig) -> bool:
-    if judge.backbone != perceptual.backbone:
-        return False
-    if judge.weights is None or perceptual.weights is None:
-        return judge.weights == perceptual.weights
-    return filecmp.cmp(judge.weights, perceptual.weights, shallow=False)
+def _trained_with(generative: GenerativeConfig) -> Iterator[tuple[str, str, Path | None]]:
+    """Yield the section, name and weights of every network that a loss of the stages sees through."""
+    used = {name for stage in generative.stages for name, weight in generative.losses(stage).items() if weight}
+    perceptual, discriminator = generative.perceptual, generative.adversarial.discriminator
+    if PERCEPTUAL in used and perceptual is not None:
+        yield "generative.perceptual", perceptual.backbone, perceptual.weights
+    if ADVERSARIAL in used and isinstance(discriminator, BackboneDiscriminatorConfig):
+        yield "generative.adversarial", discriminator.backbone.name, discriminator.backbone.weights
+
+
+def _is_same_file(one: Path | None, other: Path | None) -> bool:
+    return one == other if one is None or other is None else filecmp.cmp(one, other, shallow=False)
 
 
 def _named(network: PerceptualConfig) -> str:

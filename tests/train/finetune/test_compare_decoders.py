@@ -178,6 +178,14 @@ def test_a_network_that_a_loss_uses_is_no_judge(weights, tmp_path):
     assert build_judge(generative(weights, judge=None)) is None
 
 
+def test_nor_is_the_network_of_a_discriminator(weights):
+    through = {"name": "backbone", "backbone": {"name": "test_resnet", "weights": weights}}
+    sections = {"perceptual": None, "adversarial": {"discriminator": through}}
+    with pytest.raises(ValueError, match="the network that generative.adversarial trains with, which would flatter"):
+        build_judge(generative(weights, recipe="gan", **sections))
+    assert build_judge(generative(weights, recipe="distill", **sections))
+
+
 def test_it_is_refused_before_training(weights, fsq_folder, photos, tmp_path):
     network = f"{{backbone: test_resnet, weights: {weights}}}"
     options = ["--set", f"generative.perceptual={network}", "--set", f"generative.judge={network}"]
