@@ -86,18 +86,22 @@ def start_exactly(
     return finish
 
 
-class DecodeWith(NamedTuple):
+class DecoderChoice(NamedTuple):
     """A decoder by its name, and the seed of its noise, which the plain one does without."""
 
-    decoder: str = PLAIN
+    name: str = PLAIN
     seed: int = 0
 
 
-AS_PLAIN = DecodeWith()
+PLAIN_DECODER = DecoderChoice()
 
 
 def start_decoding(
-    model: VisualTokenizer, device: torch.device, batch_size: int | None, tokens: Tokens, how: DecodeWith = AS_PLAIN
+    model: VisualTokenizer,
+    device: torch.device,
+    batch_size: int | None,
+    tokens: Tokens,
+    decoder: DecoderChoice = PLAIN_DECODER,
 ) -> tuple[Pixels, Tensor]:
     """Begin to decode tokens `b q y x`, as `start_exactly` does; return pixels in [-1, 1], and whether the output is finite.
 
@@ -106,7 +110,7 @@ def start_decoding(
     """
 
     def decode(batch: Tokens) -> tuple[Pixels, Tensor]:
-        pixels = model.decode_latent(model.quantizer.codes_of(batch), *how)
+        pixels = model.decode_latent(model.quantizer.codes_of(batch), *decoder)
         return pixels, pixels.isfinite().flatten(1).all(dim=1)
 
     size = exact_batch(batch_size, *(side * model.downsample for side in tokens.shape[2:]))
@@ -116,13 +120,17 @@ def start_decoding(
 
 
 def start_images(
-    model: VisualTokenizer, device: torch.device, batch_size: int | None, tokens: Tokens, how: DecodeWith = AS_PLAIN
+    model: VisualTokenizer,
+    device: torch.device,
+    batch_size: int | None,
+    tokens: Tokens,
+    decoder: DecoderChoice = PLAIN_DECODER,
 ) -> Finish[Images]:
     """Begin to decode tokens as `start_decoding` does; the function that is returned waits for the images.
 
     They are uint8 `b h w c` on the CPU; it raises ValueError when the decoder's output is not finite.
     """
-    pixels, finite = start_decoding(model, device, batch_size, tokens, how)
+    pixels, finite = start_decoding(model, device, batch_size, tokens, decoder)
     with own_numerics(device):
         begun = to_host(to_bytes(pixels), finite)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from ..tokenizer.decoders.base import PLAIN, DecoderCard
 from ..tokenizer.decoders.noise import check_seed
 from ..tokenizer.model import VisualTokenizer
-from .arithmetic import DecodeWith
+from .arithmetic import DecoderChoice
 
 
 class DecoderInfo(NamedTuple):
@@ -25,11 +25,11 @@ class DecoderInfo(NamedTuple):
     """Why it cannot be used; empty where it can."""
 
 
-def chosen_decoder(model: VisualTokenizer, decoder: str, seed: int) -> DecodeWith:
+def chosen_decoder(model: VisualTokenizer, decoder: str, seed: int) -> DecoderChoice:
     """Return a decoder and a seed that can be used; raise ValueError for others."""
     if decoder != PLAIN:
         model.extra_decoder(decoder)
-    return DecodeWith(decoder, check_seed(seed))
+    return DecoderChoice(decoder, check_seed(seed))
 
 
 def decoder_infos(model: VisualTokenizer) -> dict[str, DecoderInfo]:

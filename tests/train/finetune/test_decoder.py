@@ -115,7 +115,7 @@ def test_the_same_call_goes_on_and_another_recipe_adds_its_stage(distilled, fsq_
     assert stage["model"]["init_from"] == str(late / "stages/distill/export")
     assert stage["decoder"]["recipe"]["teacher"] == str(late / "stages/flow/export")
     assert decoder_file(late).read_bytes() != decoder_file(distilled[0]).read_bytes()
-    assert "|teacher - fake|" in (late / "report.html").read_text()
+    assert "|teacher - fake network|" in (late / "report.html").read_text()
     refused = finetune(fsq_folder, photos, late, *DECODER, "--set", "generative.flow.lr=1", code=2)
     assert "holds a fine-tuning with another configuration" in refused
 

@@ -145,7 +145,7 @@ def test_a_bad_step_of_the_fake_is_its_own(tmp_path, flow_folder, monkeypatch):
     train_step(run, 3, next(batches)[0], is_logged=False, is_checked=True)
     assert torch.equal(before, weights_of(run.opponent))
     assert not torch.equal(decoder, torch.cat([p.detach().flatten() for p in run.recipe.decoder.parameters()]))
-    values, (warning,) = run.finite_checks["fake"].summarise(1)
+    values, (warning,) = run.finite_checks["fake network"].summarise(1)
     assert values == {"fake/skipped": 2}
     assert warning.startswith("2 of the last 2 steps were skipped: fake/loss is nan at step 3; if it goes on, lower ")
     assert warning.endswith(" decoder.recipe.fake_lr.")

@@ -131,8 +131,8 @@ def test_a_run_that_goes_on_from_another_tokenizer(tmp_path, tokenizer_folder):
 def test_a_fake_network_is_not_taken_for_a_discriminator(tmp_path, flow_folder):
     train_decoder(tmp_path, flow_folder, "fgm", teacher=flow_folder, steps=2)
     facts = json.loads((tmp_path / "checkpoints" / "step-0000002" / "facts.json").read_text())
-    assert facts["opponent"] == "fake" and facts["scale"] > 0
-    with pytest.raises(ValueError, match="holds a fake, but this run has none: use another run.out, or the"):
+    assert facts["opponent"] == "fake network" and facts["scale"] > 0
+    with pytest.raises(ValueError, match="holds a fake network, but this run has none: use another run.out, or the"):
         train_decoder(tmp_path, flow_folder, "distill", teacher=flow_folder, steps=4)
     losses = ["losses={distillation: 1.0, l1: 1.0, adversarial: 0.1}", *ADVERSARIAL]
     with pytest.raises(ValueError, match="holds no discriminator, but this run has one: use another run.out, or the"):

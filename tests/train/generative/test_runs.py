@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import re
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from vistok.tokenizer.decoders.noise import seeded_noise
 from vistok.tokenizer.folder.decoders import load_decoder
 from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train.export_run import export_run
+from vistok.train.finite_check import DivergedError, check_weights
 from vistok.train.loop import train
 from vistok.train.run import Run
 from vistok.train.step import train_step
@@ -47,9 +49,39 @@ def test_a_recipe_trains_its_decoder_and_leaves_the_tokenizer_as_it_is(tmp_path,
     }
     page = (tmp_path / "report.html").read_text()
     assert "Samples over time, seed 0" in page and "step 2" in page and f"by the recipe {recipe}" in page
-    assert ("|teacher - fake|" in page) is (recipe == "fgm")
+    assert ("|teacher - fake network|" in page) is (recipe == "fgm")
     if recipe in ("distill", "fgm"):
         assert decoder.scale == load_decoder(flow_folder, "generative", model).scale
+
+
+def test_the_teacher_sees_codes_and_plain_answer_once_for_all_its_steps(tmp_path, flow_folder, monkeypatch):
+    """Counted, and equal in every bit to a teacher that looks at each step; the student looks once, too."""
+    new_process()
+    run = Run(decoder_config(tmp_path, flow_folder, "distill", "decoder.recipe.teacher_steps=8", teacher=flow_folder))
+    recipe, teacher, seen = run.recipe, run.recipe.teacher, []
+    condition = type(teacher).condition
+    monkeypatch.setattr(type(teacher), "condition", lambda self, *given: seen.append(self) or condition(self, *given))
+    base, codes = torch.randn(2, 3, 32, 32), torch.randn(2, 8, 4, 4)[:, : run.model.quantizer.dim]
+    torch.manual_seed(7)
+    made = recipe.paint(base, codes, base)
+    assert [seen.count(each) for each in (teacher, recipe.decoder)] == [1, 1]
+    torch.manual_seed(7)
+    z = noise = torch.randn_like(base)
+    with torch.no_grad():
+        for left in range(8, 0, -1):
+            z = z.lerp(teacher.predict(z, torch.full((2,), left / 8), codes, base), 1 / left)
+        expected = (recipe.decoder.predict(noise, torch.ones(2), codes, base) - z).abs().mean()
+    assert expected > 0 and torch.equal(made.losses["distillation"].detach(), expected)
+
+
+def test_messages_call_the_fake_network_by_its_name(tmp_path, flow_folder):
+    new_process()
+    run = Run(decoder_config(tmp_path, flow_folder, "fgm", teacher=flow_folder))
+    with torch.no_grad():
+        next(run.opponent.network.parameters()).fill_(torch.nan)
+    message = "the weights of the fake network are not finite after step 3: lower decoder.recipe.fake_lr."
+    with pytest.raises(DivergedError, match=f"^{re.escape(message)}$"):
+        check_weights(3, run.trained_networks, tmp_path)
 
 
 def test_at_first_a_student_is_what_it_starts_from_and_the_fake_is_the_teacher(tmp_path, flow_folder):
