@@ -19,6 +19,7 @@ from vistok.train.export_run import export_run
 from vistok.train.finite_check import DivergedError, check_weights
 from vistok.train.loop import train
 from vistok.train.run import Run
+from vistok.train.run_parts import compiled_at, trained_networks
 from vistok.train.step import train_step
 
 LOSSES = {"gan": ["l1"], "flow": ["flow"], "distill": ["distillation"], "fgm": ["matching"]}
@@ -80,8 +81,11 @@ def test_messages_call_the_fake_network_by_its_name(tmp_path, flow_folder):
     with torch.no_grad():
         next(run.opponent.network.parameters()).fill_(torch.nan)
     message = "the weights of the fake network are not finite after step 3: lower decoder.recipe.fake_lr."
+    assert compiled_at(True, run.opponent, 5, 3) == "" and compiled_at(True, run.opponent, 4, 3) == "the networks were"
+    run.opponent.start = 4
+    assert compiled_at(True, run.opponent, 5, 3) == "the fake network was"
     with pytest.raises(DivergedError, match=f"^{re.escape(message)}$"):
-        check_weights(3, run.trained_networks, tmp_path)
+        check_weights(3, trained_networks(run.model, run.recipe, run.opponent), tmp_path)
 
 
 def test_at_first_a_student_is_what_it_starts_from_and_the_fake_is_the_teacher(tmp_path, flow_folder):
