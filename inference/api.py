@@ -73,10 +73,10 @@ class Tokenizer:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a tokenizer folder that gives the same tokens, images and fingerprint, with all its decoders.
 
-        A tokenizer that is there stays whole until the new one is, and a README.md that was changed by hand is kept. Raises
-        WorkFailedError when the disk refuses. Raises ValueError for a tokenizer in half precision, whose weights are rounded;
-        for one with a decoder that could not be loaded; where `folder` is a file; and where it holds a file of the same name
-        that is not of a tokenizer.
+        A tokenizer that is there stays whole until the new one is. Decoders that are there and not in this tokenizer are kept,
+        as is a README.md that was changed by hand. Raises WorkFailedError when the disk refuses. Raises ValueError for a
+        tokenizer in half precision, whose weights are rounded; for one with a decoder that could not be loaded; where
+        `folder` is a file, has decoders that do not fit, or holds a file of the same name that is not of a tokenizer.
         """
         if not str(folder).strip():
             raise ValueError("save_pretrained got an empty name: give a folder.")

@@ -18,6 +18,7 @@ from ...tokenizer.numerics.exact import exact_batch, run_exactly
 from ...tokenizer.shapes import Pixels, Tokens
 from ..export import EXPORT, copy_tokenizer, export_with
 from .compare import Comparison, Evaluated
+from .decoder_checks import check_same_tokenizer
 from .decoder_config import GenerativeConfig
 from .prepare import Finetuning
 
@@ -26,8 +27,12 @@ FIGURES = ("psnr", "ssim", "lpips", "rfid")
 
 
 def export_decoder(run: Finetuning, generative: GenerativeConfig, folder: Path) -> LoadedTokenizer:
-    """Write the tokenizer with the decoder that the last stage left in `folder` as the result, and load both from there."""
+    """Write the tokenizer with the decoder that the last stage left in `folder` as the result, and load both from there.
+
+    Raises ValueError, before anything is written, when the tokenizer is another one by now.
+    """
     name, result = generative.name, run.config.out / EXPORT
+    check_same_tokenizer(run, folder)
     trained = load_tokenizer(folder).model
     decoder = load_decoder(folder, name, trained)
     dtype = getattr(torch, generative.export_precision)

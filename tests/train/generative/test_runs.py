@@ -31,10 +31,11 @@ def digests(folder):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_trains_its_decoder_and_leaves_the_tokenizer_as_it_is(tmp_path, flow_folder, recipe):
+def test_a_recipe_trains_its_decoder_and_leaves_the_tokenizer_as_it_is(tmp_path, tokenizer_folder, flow_folder, recipe):
     watched = [f"data.val={PHOTOS}", "run.validate_every=1", "run.log_every=1"]
-    folder = train_decoder(tmp_path, flow_folder, recipe, *watched, teacher=flow_folder, steps=2)
-    assert digests(folder) == digests(flow_folder)
+    start = tokenizer_folder if recipe == "gan" else flow_folder
+    folder = train_decoder(tmp_path, start, recipe, *watched, teacher=flow_folder, steps=2)
+    assert digests(folder) == digests(flow_folder) == digests(tokenizer_folder)
     last = [line for line in logged(tmp_path) if "loss/total" in line][-1]
     assert {f"loss/{name}" for name in [*LOSSES[recipe], "total"]} == {name for name in last if name.startswith("loss")}
     assert {"spread/seeds", "spread/residual"} <= set(last)
@@ -124,8 +125,9 @@ def test_the_two_networks_of_fgm_learn_in_turn(tmp_path, flow_folder, monkeypatc
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, flow_folder, recipe):
-    resumed = ["run.export_precision=float32", *decoder_options(flow_folder, recipe, flow_folder)]
+def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, tokenizer_folder, flow_folder, recipe):
+    start = tokenizer_folder if recipe == "gan" else flow_folder
+    resumed = ["run.export_precision=float32", *decoder_options(start, recipe, flow_folder)]
     if recipe == "gan":
         resumed += [*ADVERSARIAL, "losses={l1: 1.0, adversarial: 0.1}"]
     resumed_equals_whole(tmp_path, *resumed)
