@@ -166,7 +166,7 @@ def test_a_step_of_a_recipe_does_not_wait_for_the_device(tmp_path, searchless, r
     new_process()
     more = [*ADVERSARIAL, "losses={l1: 1.0, adversarial: 0.1}"] if recipe == "gan" else []
     values = [*QUIET, *more, "run.gradient_accumulation=2", "run.log_every=100"]
-    start = searchless.parents[2] / "plain" if recipe == "gan" else searchless
+    start = searchless.parents[1] / "plain" if recipe == "gan" else searchless
     run = Run(decoder_config(tmp_path, start, recipe, *values, teacher=searchless))
     batches = run.batches(0)
     for step in range(1, 5):
