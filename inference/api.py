@@ -72,10 +72,10 @@ class Tokenizer:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a tokenizer folder that gives the same tokens, images and fingerprint, with all its decoders.
 
-        A tokenizer that is there stays whole until the new one is, and a README.md that was changed by hand is kept. Raises
-        WorkFailedError when the disk refuses. Raises ValueError for a tokenizer in half precision, whose weights are rounded;
-        for one with a decoder that could not be loaded; where `folder` is a file; and where it holds a file of the same name
-        that is not of a tokenizer.
+        A tokenizer that is there stays whole until the new one is. Decoders that are there and not in this tokenizer are kept,
+        as is a README.md that was changed by hand. Raises WorkFailedError when the disk refuses. Raises ValueError for a
+        tokenizer in half precision, whose weights are rounded; for one with a decoder that could not be loaded; where
+        `folder` is a file, has decoders that do not fit, or holds a file of the same name that is not of a tokenizer.
         """
         if not str(folder).strip():
             raise ValueError("save_pretrained got an empty name: give a folder.")
@@ -134,8 +134,8 @@ class Tokenizer:
 
         A GPU works on while the host prepares the next tokens. Thread-safe.
         """
-        how = chosen_decoder(self.model, decoder, seed)
-        return start_images(self.model, self.device, self.batch_size, tokens, how)
+        chosen = chosen_decoder(self.model, decoder, seed)
+        return start_images(self.model, self.device, self.batch_size, tokens, chosen)
 
     @property
     def vocab_size(self) -> int:
@@ -217,17 +217,17 @@ class Tokenizer:
         Raises ValueError when the tokens have another shape or lie outside the vocabulary, and when there is no such decoder,
         it could not be loaded, or the seed is no whole number from 0 to 2**63 - 1.
         """
-        how = chosen_decoder(self.model, decoder, seed)
+        chosen = chosen_decoder(self.model, decoder, seed)
         if output not in ("pil", "tensor"):
             raise ValueError(f"decode got output={output!r}, but takes 'pil' or 'tensor'.")
         checked = check_tokens(integer_tokens(tokens), self.num_codebooks, self.vocab_size)
         sides = (side * self.downsample for side in checked.shape[2:])
         parts = checked.split(images_at_once(self.device, self.batch_size, *sides))
         if output == "pil":
-            decoded = in_flight(self.start_decoding(part, *how) for part in parts)
+            decoded = in_flight(self.start_decoding(part, *chosen) for part in parts)
             return [Image.fromarray(image) for images in decoded for image in images.numpy()]
         with own_numerics(self.device):
-            begun = (start_decoding(self.model, self.device, self.batch_size, part, *how) for part in parts)
+            begun = (start_decoding(self.model, self.device, self.batch_size, part, *chosen) for part in parts)
             pixels, are_finite = zip(*begun, strict=True)
             check_decoded(torch.stack(are_finite).all())
             return (torch.cat(pixels) + 1) / 2

@@ -87,24 +87,28 @@ def start_exactly(
     return finish
 
 
-class DecodeWith(NamedTuple):
+class DecoderChoice(NamedTuple):
     """A decoder by its name, and the seed of its noise, which the plain one does without."""
 
-    decoder: str = PLAIN
+    name: str = PLAIN
     seed: int = 0
 
 
-AS_PLAIN = DecodeWith()
+PLAIN_DECODER = DecoderChoice()
 
 
 def start_images(
-    model: VisualTokenizer, device: torch.device, batch_size: int | None, tokens: Tokens, how: DecodeWith = AS_PLAIN
+    model: VisualTokenizer,
+    device: torch.device,
+    batch_size: int | None,
+    tokens: Tokens,
+    decoder: DecoderChoice = PLAIN_DECODER,
 ) -> Finish[Images]:
     """Begin to decode tokens as `start_decoding` does; the function that is returned waits for the images.
 
     They are uint8 `b h w c` on the CPU; it raises ValueError when the decoder's output is not finite.
     """
-    pixels, finite = start_decoding(model, device, batch_size, tokens, *how)
+    pixels, finite = start_decoding(model, device, batch_size, tokens, *decoder)
     with own_numerics(device):
         begun = to_host(to_bytes(pixels), finite)
 

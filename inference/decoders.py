@@ -7,7 +7,7 @@ from ..tokenizer.decoders.base import PLAIN, DecoderCard
 from ..tokenizer.decoders.noise import check_seed
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.wording import pluralize
-from .arithmetic import DecodeWith
+from .arithmetic import DecoderChoice
 
 
 class DecoderInfo(NamedTuple):
@@ -37,11 +37,11 @@ class DecoderInfo(NamedTuple):
         return ", ".join(shown) + (f" ({self.judge})" if self.judge else "")
 
 
-def chosen_decoder(model: VisualTokenizer, decoder: str, seed: int) -> DecodeWith:
+def chosen_decoder(model: VisualTokenizer, decoder: str, seed: int) -> DecoderChoice:
     """Return a decoder and a seed that can be used; raise ValueError for others."""
     if decoder != PLAIN:
         model.extra_decoder(decoder)
-    return DecodeWith(decoder, check_seed(seed))
+    return DecoderChoice(decoder, check_seed(seed))
 
 
 def decoder_infos(model: VisualTokenizer) -> dict[str, DecoderInfo]:

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from ..pretrained.load_found import load_with_decoders
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.folder.card import is_by_vistok
 from ..tokenizer.folder.config_json import CONFIG_FILE, TokenizerConfig
+from ..tokenizer.folder.decoders import other_decoders
 from ..tokenizer.folder.replacing import finish_replacing
 from ..tokenizer.folder.save_load import CARD_FILE, WEIGHTS_FILE, LoadedTokenizer, save_tokenizer
 from ..tokenizer.model import VisualTokenizer
@@ -34,10 +36,10 @@ def load_named(model: str, dtype: torch.dtype) -> LoadedTokenizer:
 
 
 def save(folder: Path, model: VisualTokenizer, config: TokenizerConfig, name: str = "") -> None:
-    """Write a tokenizer folder, with all extra decoders.
+    """Write a tokenizer folder, with all extra decoders; others that are there stay.
 
-    Raises ValueError for a model in half precision, one with a decoder that could not be loaded or a folder of something
-    else, and WorkFailedError when the disk refuses.
+    Raises ValueError for a model in half precision, one with a decoder that could not be loaded, a folder of something else,
+    or one whose other decoders do not fit the model, and WorkFailedError when the disk refuses.
 
     `name` is what `vistok.load` will find it by, on the card; the folder itself if it is empty.
     """
@@ -50,7 +52,8 @@ def save(folder: Path, model: VisualTokenizer, config: TokenizerConfig, name: st
         )
     try:
         _check_target(folder)
-        card = _card(config, name or str(folder)) + _decoder_lines(model)
+        others = other_decoders(folder, model)
+        card = _card(config, name or str(folder)) + _decoder_lines([*model.decoders, *others])
         settings = config.architecture, config.preprocessing, card
         save_tokenizer(folder, model, *settings, with_training_state=True, origin=config.origin)
     except OSError as error:
@@ -103,9 +106,9 @@ Licence of the original weights: {origin.licence}.
 """
 
 
-def _decoder_lines(model: VisualTokenizer) -> str:
+def _decoder_lines(names: Iterable[str]) -> str:
     """Return what a card says of extra decoders."""
-    lines = [f'    images = tok.decode(tokens, decoder="{name}", seed=0)\n' for name in model.decoders]
+    lines = [f'    images = tok.decode(tokens, decoder="{name}", seed=0)\n' for name in names]
     return "\nOther decoders of the same tokens, whose answers depend on a seed:\n\n" + "".join(lines) if lines else ""
 
 

@@ -1,7 +1,7 @@
 """Export to a tokenizer folder, the only thing that training passes to inference."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -51,14 +51,13 @@ def copy_tokenizer(source: Path, target: Path, without: str = "") -> None:
     for file in sorted(FILES):
         if (source / file).is_file():
             shutil.copyfile(source / file, target / file)
-    for name in decoder_names(source):
-        if name != without:
-            shutil.copytree(
-                source / DECODERS_FOLDER / name,
-                target / DECODERS_FOLDER / name,
-                copy_function=shutil.copyfile,
-                dirs_exist_ok=True,
-            )
+    _copy_decoders(source, target, set(decoder_names(source)) - {without})
+
+
+def _copy_decoders(source: Path, target: Path, names: Iterable[str]) -> None:
+    for name in names:
+        place = Path(DECODERS_FOLDER, name)
+        shutil.copytree(source / place, target / place, copy_function=shutil.copyfile, dirs_exist_ok=True)
 
 
 def _origin(start: Path | None) -> Origin | None:
@@ -72,7 +71,8 @@ def _origin(start: Path | None) -> Origin | None:
 def export_with(save: Callable[[Path], object], folder: Path) -> None:
     """Let `save` write a tokenizer into a temporary folder, and replace `folder` by it as a whole; raise OSError.
 
-    If the process is killed at any moment, the old or the new tokenizer is there. Files of others in `folder` stay.
+    If the process is killed at any moment, the old or the new tokenizer is there. Files of others in `folder` stay, and so do
+    decoders that `save` does not write.
     """
     folder = folder.resolve()  # replace the target of a link, not the link
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -83,6 +83,7 @@ def export_with(save: Callable[[Path], object], folder: Path) -> None:
     with aside_folder(folder) as aside:
         try:
             save(aside)
+            _copy_decoders(folder, aside, set(decoder_names(folder)) - set(decoder_names(aside)))
             replace_folder(aside, folder)
         except OSError as error:
             if error.filename and Path(error.filename).parent == aside:

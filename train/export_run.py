@@ -13,7 +13,7 @@ from .checkpoints.checkpoint import checkpoint_facts, checkpoint_step, good_chec
 from .checkpoints.states import ema_state
 from .config import TrainConfig, parse_written_config
 from .export import EXPORT, export_tokenizer, exported_step
-from .warm_start import check_same_tokenizer, starting_model
+from .warm_start import check_same_tokenizer, with_decoder
 
 TRIES = 3
 """Attempts to read a checkpoint, since an active run may remove it meanwhile."""
@@ -88,7 +88,7 @@ def _read(checkpoints: Path, step: int | None) -> tuple[TrainConfig, VisualToken
 def _built(config: TrainConfig, facts: Mapping[str, Any]) -> VisualTokenizer:
     if config.decoder is None:
         return build_tokenizer(config.model.architecture, config.model.quantizer)
-    model = starting_model(config.model, config.decoder)
+    model = with_decoder(config.model, config.decoder)
     model.extra_decoder(config.decoder.name).scale = facts["scale"]
     return model
 

@@ -19,8 +19,8 @@ from accelerate.utils import (
 
 from ..tokenizer.devices import multiplies_bfloat16
 from ..tokenizer.folder_lock import FolderBusyError, hold_folder
-from .config import RunConfig
 from .logs.trackers import usable_trackers
+from .run_config import RunConfig
 
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 SHARDED = {

@@ -25,6 +25,7 @@ from .logs.trackers import end_trackers, quiet_tracker_threads, start_trackers
 from .outputs import best_effort, write_final_outputs, write_outputs
 from .resume import resume
 from .run import Run
+from .run_parts import compiled_at, trained_networks
 from .samples import write_samples
 from .speed import uncompiled
 from .step import TrainStepResult, train_step
@@ -106,12 +107,13 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
         )
         began = time.perf_counter()
         result = train_step(run, step, images, is_logged, is_checked=is_logged or is_validated or is_saved)
-        if networks := run.compiled_at(step, start):
-            log.say(f"step {step} took {time.perf_counter() - began:.0f} s, in which {networks} compiled.")
+        if compiled := compiled_at(config.compile, run.opponent, step, start):
+            log.say(f"step {step} took {time.perf_counter() - began:.0f} s, in which {compiled} compiled.")
         run.unreadable.observe(unreadable)
         log.advance(step)
         if is_validated or is_saved:  # before anything is exported or kept
-            check_weights(step, run.trained_networks, config.out / "checkpoints")
+            networks = trained_networks(run.model, run.recipe, run.opponent)
+            check_weights(step, networks, config.out / "checkpoints")
         if is_logged:
             clock = _write_log(run, step, log, result, clock)
         if validation and is_validated:

@@ -27,7 +27,9 @@ class Opponent(Protocol):
     """A network with its own optimizer that learns after each step of a run's network; its state is in the checkpoint."""
 
     name: str
-    """In the log, in messages and in checkpoints, such as discriminator; `NAME/loss` is its loss."""
+    """In messages and in checkpoints, such as discriminator."""
+    loss_path: str
+    """Path of its loss in the log, such as discriminator/loss."""
     section: str
     """Section of the log for its skipped steps."""
     lr_option: str

@@ -35,7 +35,7 @@ CHARTS = (
     ("Discriminator: loss and logits", "linear", "discriminator/loss", "discriminator/real", "discriminator/fake"),
     ("Penalties on the discriminator", "log", "discriminator/lecam", "discriminator/r1"),
     ("Spread of the samples over seeds, and size of what is painted, to the residual", "linear", "spread/*"),
-    ("|teacher - fake|", "log", "matching/distance"),
+    ("|teacher - fake network|", "log", "matching/distance"),
     ("Fake network: loss", "linear", "fake/loss"),
     ("Factor of the adversarial loss", "linear", "adversarial/factor"),
     ("Learning rate", "linear", "optimizer/lr"),

@@ -21,7 +21,6 @@ from .data.on_device import batches_on
 from .data.source_images import SourceImages
 from .data.unreadable_images import UnreadableInTraining
 from .diagnostics.diagnostics import Diagnostics
-from .forward_state import ForwardState
 from .generative.recipe import Recipe
 from .generative.scale import ResidualScale
 from .generative.spread import SpreadWatch
@@ -29,11 +28,10 @@ from .launcher import run_accelerator, seed_noise
 from .logs.running_means import RunningMeans
 from .losses.criteria import build_criteria
 from .losses.discriminator_training import Adversary
-from .losses.terms import ADVERSARIAL, check_loss_names
-from .opponent import Opponent
+from .losses.terms import check_loss_names
 from .optimizer.routing import assign_parameters, build_optimizer, routing_table
-from .run_parts import finite_checks, freeze_all_but, own_losses, traced_networks
-from .speed import compile_networks, memory_format, recompute_activations
+from .run_parts import build_opponent, compile_all, finite_checks, forward_states, freeze_all_but, own_losses
+from .speed import memory_format, recompute_activations
 from .warm_start import starting_model
 from .weight_ema import WeightEMA
 
@@ -75,7 +73,7 @@ class Run:
         self.optimizer: Optimizer
         optimizer = build_optimizer(assignments, self.optimizer_config)
         self.wrapped_model, self.optimizer = accelerator.prepare(self.learner, optimizer)
-        self.opponent = self._opponent()
+        self.opponent = build_opponent(config, self.recipe, self.optimizer_config, accelerator)
         """What learns from what the model makes."""
         self.diagnostics = Diagnostics(
             config.diagnostics,
@@ -87,15 +85,11 @@ class Run:
         )
         self.criteria = build_criteria(config.criteria, config.losses, accelerator.device)
         if config.run.compile:
-            networks = [child for criterion in self.criteria for child in criterion.children()]
-            discriminator = [self.adversary.network] if self.adversary else []
-            compile_networks(traced_networks(model, self.recipe, self.opponent), [*networks, *discriminator])
+            compile_all(model, self.recipe, self.opponent, self.criteria)
         self.finite_checks = finite_checks(config.run, accelerator, self.opponent)
         """What decides which steps of each network are skipped, by its name."""
-        self.forward_states = {"tokenizer": ForwardState(model.quantizer, model.decoders)}
+        self.forward_states = forward_states(model, self.opponent)
         """What forwards of each network change, by its name."""
-        if self.opponent:
-            self.forward_states[self.opponent.name] = ForwardState(self.opponent.network)
         self.scale: ResidualScale | None = None
         self.spread: SpreadWatch | None = None
         if self.recipe and config.decoder:
@@ -117,15 +111,6 @@ class Run:
         )
         seed_noise(config.run.seed, accelerator.process_index, 0)
 
-    def _opponent(self) -> Opponent | None:
-        config = self.config
-        own = self.recipe.opponent(self.accelerator, self.optimizer_config) if self.recipe else None
-        if own:
-            return own
-        if config.adversarial and config.losses.get(ADVERSARIAL):
-            return Adversary(config.adversarial, self.optimizer_config.lr, self.accelerator)
-        return None
-
     @property
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says of the run, besides its states: its opponent, and the scale of an extra decoder."""
@@ -136,22 +121,6 @@ class Run:
     def adversary(self) -> Adversary | None:
         """The opponent if it is a discriminator, whose verdict is a term of the loss."""
         return self.opponent if isinstance(self.opponent, Adversary) else None
-
-    def compiled_at(self, step: int, start: int) -> str:
-        """Return what is compiled in a step of a run that started after step `start`, with its verb; empty if nothing is."""
-        if not self.config.run.compile:
-            return ""
-        if step == start + 1:
-            return "the networks were"
-        joins = self.opponent is not None and step == max(start, self.opponent.start) + 1
-        return f"the {self.opponent.name} was" if self.opponent and joins else ""
-
-    @property
-    def trained_networks(self) -> dict[str, tuple[nn.Module, str]]:
-        """The networks that are trained, by name, each with the option of its learning rate."""
-        opponent, own = self.opponent, "decoder" if self.recipe else "tokenizer"
-        rest = {opponent.name: (opponent.network, opponent.lr_option)} if opponent else {}
-        return {own: (self.model, "optimizer.lr"), **rest}
 
     @property
     def decoder_name(self) -> str | None:

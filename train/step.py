@@ -13,7 +13,7 @@ from ..tokenizer.model import Reconstruction
 from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
 from .codebook.monitor import QuantizerIO, quantizer_io
-from .generative.recipe import Painted
+from .generative.recipe import RecipeOutput
 from .generative.spread import NO_SPREAD
 from .losses.terms import ADVERSARIAL, loss_terms, weigh
 from .opponent import Made
@@ -85,7 +85,7 @@ def opponent_step(
     name = opponent.name
 
     def decide(scalars: Mapping[str, Tensor], norm: Tensor) -> Decision:
-        return run.finite_checks[name].observe(step, scalars, f"{name}/loss", norm, already=decision.skip)
+        return run.finite_checks[name].observe(step, scalars, opponent.loss_path, norm, already=decision.skip)
 
     scalars: dict[str, Tensor] = {}
     own = decision
@@ -123,15 +123,16 @@ def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResu
         is_last = count == len(micro_batches)
         with nullcontext() if is_last else run.accelerator.no_sync(run.wrapped_model):
             with run.accelerator.autocast():
-                painted = _painted(run.wrapped_model(images, run.maintenance.hardness(step)))
-            found = _losses(run, step, images, painted.output) | painted.seen
+                returned = _recipe_output(run.wrapped_model(images, run.maintenance.hardness(step)))
+            output = returned.reconstruction
+            found = _losses(run, step, images, output) | returned.scalars
             run.accelerator.backward(found["loss/total"] / len(micro_batches))
         if count == 1:
             run.diagnostics.after_first_micro_batch(step)
         scalars.append({name: value.detach().float() for name, value in found.items()})
-        pixels, latent, quantized = (tensor.detach() for tensor in painted.output[:3])
-        outputs.append(Reconstruction(pixels, latent, quantized, painted.output.tokens, losses={}))
-        made.append(Made(pixels, quantized, painted.base.detach()))
+        pixels, latent, quantized = (tensor.detach() for tensor in output[:3])
+        outputs.append(Reconstruction(pixels, latent, quantized, output.tokens, losses={}))
+        made.append(Made(pixels, quantized, returned.base.detach()))
     means = {name: torch.stack([each[name] for each in scalars]).mean() for name in scalars[0]}
     return StepResult(means, quantizer_io(run.model.quantizer, outputs), made)
 
@@ -149,12 +150,13 @@ def float32_loss(run: Run, step: int, images: Pixels) -> Tensor:
     forward = type(run.learner).forward  # accelerate has wrapped the object's own in autocast
     with uncompiled():
         with torch.autocast(images.device.type, enabled=False):
-            painted = _painted(forward(run.learner, images, run.maintenance.hardness(step)))
-        return _losses(run, step, images, painted.output)["loss/total"]
+            returned = _recipe_output(forward(run.learner, images, run.maintenance.hardness(step)))
+        return _losses(run, step, images, returned.reconstruction)["loss/total"]
 
 
-def _painted(returned: Reconstruction | Painted) -> Painted:
-    return returned if isinstance(returned, Painted) else Painted(returned, returned.pixels, {})
+def _recipe_output(returned: Reconstruction | RecipeOutput) -> RecipeOutput:
+    """Return the output of a recipe, or that of a tokenizer as one: its pixels are the plain decoder's answer."""
+    return returned if isinstance(returned, RecipeOutput) else RecipeOutput(returned, returned.pixels, {})
 
 
 def _losses(run: Run, step: int, images: Pixels, output: Reconstruction) -> dict[str, Tensor]:

@@ -1,13 +1,15 @@
 """The model that a run starts from."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..tokenizer.decoders.base import ExtraDecoder
+from ..tokenizer.folder.config_json import CONFIG_FILE
 from ..tokenizer.folder.decoder_digest import decoder_digest
-from ..tokenizer.folder.decoders import decoder_names, load_decoder
+from ..tokenizer.folder.decoders import DECODERS_FOLDER, decoder_names, load_decoder
 from ..tokenizer.folder.save_load import load_tokenizer
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
 from .config import ModelConfig
@@ -16,8 +18,23 @@ from .generative.scale import UNKNOWN
 
 
 def starting_model(config: ModelConfig, decoder: DecoderTrainingConfig | None = None) -> VisualTokenizer:
-    """Build the model of a run: a tokenizer to train, or that of `init_from` with an extra decoder to train."""
-    return _starting_tokenizer(config) if decoder is None else _with_decoder(config, decoder)
+    """Build the model of a run: a tokenizer to train, or that of `init_from` with an extra decoder to train.
+
+    The decoder starts from the one of its name in that folder, if there is one. Raises ValueError when `init_from` is not
+    what can be started from: see below, and `check_same_network`.
+    """
+    if decoder is None:
+        return _starting_tokenizer(config)
+    model = with_decoder(config, decoder)
+    assert config.init_from is not None
+    if decoder.name in decoder_names(config.init_from):
+        own, before = model.extra_decoder(decoder.name), load_decoder(config.init_from, decoder.name, model)
+        place = config.init_from / DECODERS_FOLDER / decoder.name
+        check_same_network(before, own, str(config.init_from), place, ("decoder.name", "decoder.network"))
+        own.scale = before.scale
+        weights = own.state_dict()
+        _take(weights, before.state_dict(), weights)
+    return model
 
 
 def _starting_tokenizer(config: ModelConfig) -> VisualTokenizer:
@@ -37,17 +54,14 @@ def _starting_tokenizer(config: ModelConfig) -> VisualTokenizer:
         raise ValueError(
             f"{config.init_from} has no weight that fits into one of this model: start from a tokenizer of its family."
         )
-    with torch.no_grad():
-        for name in taken:
-            _take(own[name], found[name])
+    _take(own, found, taken)
     return model
 
 
-def _with_decoder(config: ModelConfig, training: DecoderTrainingConfig) -> VisualTokenizer:
-    """Load a tokenizer with one extra decoder: the one to train, from its weights in the folder if they are of its kind.
+def with_decoder(config: ModelConfig, training: DecoderTrainingConfig) -> VisualTokenizer:
+    """Load the tokenizer of `init_from` with one extra decoder: the one to train, fresh but for what the plain one gives it.
 
-    Raises ValueError when the tokenizer is not the one of the config, has no plain decoder, or its folder has a decoder of
-    that name that cannot be loaded.
+    Raises ValueError when the tokenizer is not the one of the config, or has no plain decoder.
     """
     assert config.init_from is not None, "the config says where the tokenizer is"
     model, found = load_tokenizer(config.init_from)
@@ -61,8 +75,36 @@ def _with_decoder(config: ModelConfig, training: DecoderTrainingConfig) -> Visua
             f"{config.init_from} has no decoder, because its checkpoint has none, so there is nothing that an extra one could "
             "add to: import the checkpoint with the decoder."
         )
-    model.decoders[training.name] = _starting_decoder(config.init_from, model, training)
+    decoder = training.network.build(model.architecture, model.quantizer.dim)
+    decoder.start_from(model.plain)
+    decoder.scale, decoder.steps = UNKNOWN, training.recipe.steps
+    model.decoders[training.name] = decoder
     return model
+
+
+def check_same_network(
+    before: ExtraDecoder, decoder: ExtraDecoder, owner: str, place: Path, options: tuple[str, str]
+) -> None:
+    """Raise ValueError unless the weights of a stored decoder fit into the one to train, which starts from them.
+
+    They may be those of a narrower network. `owner` has the decoder, as users call it, in the folder `place`; `options` are
+    those of its name and of its network.
+    """
+    own, found = decoder.state_dict(), before.state_dict()
+    is_same_kind = before.config.name == decoder.config.name
+    if is_same_kind and own.keys() == found.keys() and all(_fits_into(found[name], own[name]) for name in own):
+        return
+    name, network = options
+    if is_same_kind:
+        asked, stored = decoder.config.model_dump(), before.config.model_dump()
+        differs = ", ".join(f"{key} is {stored[key]}, not {asked[key]}" for key in asked if stored[key] != asked[key])
+        advice = f"use another {name}, or as {network} the one in {place / CONFIG_FILE}"
+    else:
+        differs = f"it is {before.config.name}, not {decoder.config.name}"
+        advice = f"use another {name}"
+    raise ValueError(
+        f"{owner} already has a decoder {place.name}, of another network than the one to train ({differs}): {advice}."
+    )
 
 
 def check_same_tokenizer(digest: str, model: VisualTokenizer, config: ModelConfig) -> None:
@@ -77,27 +119,14 @@ def check_same_tokenizer(digest: str, model: VisualTokenizer, config: ModelConfi
         )
 
 
-def _starting_decoder(folder: Path, model: VisualTokenizer, training: DecoderTrainingConfig) -> ExtraDecoder:
-    decoder = training.network.build(model.architecture, model.quantizer.dim)
-    decoder.start_from(model.plain)
-    decoder.scale, decoder.steps = UNKNOWN, training.recipe.steps
-    if training.name not in decoder_names(folder):
-        return decoder
-    before = load_decoder(folder, training.name, model)
-    own, found = decoder.state_dict(), before.state_dict()
-    if own.keys() == found.keys() and all(_fits_into(found[name], own[name]) for name in own):
-        decoder.scale = before.scale
-        with torch.no_grad():
-            for name in own:
-                _take(own[name], found[name])
-    return decoder
-
-
 def _fits_into(small: Tensor, large: Tensor) -> bool:
     return small.ndim == large.ndim and all(a <= b for a, b in zip(small.shape, large.shape, strict=True))
 
 
-def _take(target: Tensor, source: Tensor) -> None:
-    if target.ndim > 1:
-        target[: source.shape[0], source.shape[1] :] = 0
-    target[tuple(slice(extent) for extent in source.shape)] = source
+@torch.no_grad()
+def _take(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor], names: Iterable[str]) -> None:
+    for name in names:
+        target, source = targets[name], sources[name]
+        if target.ndim > 1:
+            target[: source.shape[0], source.shape[1] :] = 0
+        target[tuple(slice(extent) for extent in source.shape)] = source

@@ -53,11 +53,11 @@ def detokenize_images(
     Exit code 0: every image is back. 1: a shard or an image is damaged, and named. 2: a wrong call.
     """
     with report_errors("detokenize-images", debug):
-        from ..arithmetic import DecodeWith
+        from ..arithmetic import DecoderChoice
         from ..detokenize.run import detokenize
 
-        how = DecodeWith(decoder, seed)
-        outcome = detokenize(inputs, out, model, device, batch_size, overwrite, quiet, how)
+        chosen = DecoderChoice(decoder, seed)
+        outcome = detokenize(inputs, out, model, device, batch_size, overwrite, quiet, chosen)
         if json:
             print_json(outcome._asdict())
         else:

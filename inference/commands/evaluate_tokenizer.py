@@ -78,12 +78,12 @@ def evaluate_tokenizer(
         # After the question whether the hub can be reached: this imports its clients.
         from ...evaluation.reference_metrics import build_reference_metrics
         from ...tokenizer.devices import find_device
-        from ..arithmetic import DecodeWith
+        from ..arithmetic import DecoderChoice
         from ..evaluate.run import Request, run_comparison, run_evaluation
 
         reference = partial(
             build_reference_metrics, frechet, lpips_weights, inception_weights, find_device(device), missing
         )
-        request = Request(models, images, out, device, reference, quiet, as_json, prior, DecodeWith(decoder, seed))
+        request = Request(models, images, out, device, reference, quiet, as_json, prior, DecoderChoice(decoder, seed))
         if run_evaluation(request) if len(models) == 1 else run_comparison(request):
             raise typer.Exit(WORK_FAILED)

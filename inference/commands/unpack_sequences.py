@@ -54,11 +54,11 @@ def unpack_sequences(
     0: every document is back. 1: a shard or a document is damaged, and named. 2: a wrong call.
     """
     with report_errors("unpack-sequences", debug):
-        from ..arithmetic import DecodeWith
+        from ..arithmetic import DecoderChoice
         from ..unpack.run import unpack
 
-        how = DecodeWith(decoder, seed)
-        outcome = unpack(folder, out, text_tokenizer, model, device, batch_size, overwrite, quiet, how)
+        chosen = DecoderChoice(decoder, seed)
+        outcome = unpack(folder, out, text_tokenizer, model, device, batch_size, overwrite, quiet, chosen)
         if json:
             print_json(outcome._asdict())
         else:

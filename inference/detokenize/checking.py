@@ -9,7 +9,7 @@ import numpy as np
 from ...images.opening.open_image import MAX_PIXELS
 from ...tokenizer.decoders.base import PLAIN
 from ..api import Tokenizer
-from ..arithmetic import AS_PLAIN, DecodeWith
+from ..arithmetic import PLAIN_DECODER, DecoderChoice
 from ..decoders import chosen_decoder
 from ..token_shards.formats import SHARD_FORMATS, ShardFormat
 from ..token_shards.manifest import Manifest
@@ -24,7 +24,7 @@ class FolderDecoder(NamedTuple):
     shard_format: ShardFormat
     digest: str
     """SHA-256 of everything that decides the pixels."""
-    how: DecodeWith = AS_PLAIN
+    chosen: DecoderChoice = PLAIN_DECODER
     """Which of the tokenizer's decoders, with which seed."""
 
 
@@ -55,10 +55,10 @@ class CheckedImage(NamedTuple):
 
 
 def folder_decoder(
-    folder: Store, manifest: Manifest, tokenizer: Tokenizer, model: str, how: DecodeWith = AS_PLAIN
+    folder: Store, manifest: Manifest, tokenizer: Tokenizer, model: str, chosen: DecoderChoice = PLAIN_DECODER
 ) -> FolderDecoder:
     """Return the decoder of a folder; raise ValueError when another tokenizer made its tokens, or has no such decoder."""
-    how = chosen_decoder(tokenizer.model, *how)
+    chosen = chosen_decoder(tokenizer.model, *chosen)
     tokenizer = tokenizer.with_preprocessing(manifest.preprocessing)
     if tokenizer.fingerprint != manifest.fingerprint:
         raise ValueError(
@@ -66,14 +66,14 @@ def folder_decoder(
         )
     digest = hashlib.sha256(tokenizer.fingerprint.encode())
     modules = [tokenizer.model.quantizer_out, tokenizer.model.decoder]
-    if how.decoder != PLAIN:
-        extra = tokenizer.model.extra_decoder(how.decoder)
+    if chosen.name != PLAIN:
+        extra = tokenizer.model.extra_decoder(chosen.name)
         modules.append(extra)
-        digest.update(f"{extra.config.name} {extra.scale} {extra.steps} {how.seed}".encode())
+        digest.update(f"{extra.config.name} {extra.scale} {extra.steps} {chosen.seed}".encode())
     for module in modules:
         for name, value in sorted(module.state_dict().items()):
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    return FolderDecoder(tokenizer, SHARD_FORMATS[manifest.format], digest.hexdigest(), how)
+    return FolderDecoder(tokenizer, SHARD_FORMATS[manifest.format], digest.hexdigest(), chosen)
 
 
 def check(job: ImageJob) -> CheckedImage:

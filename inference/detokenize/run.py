@@ -15,7 +15,7 @@ from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer, load
-from ..arithmetic import AS_PLAIN, DecodeWith
+from ..arithmetic import PLAIN_DECODER, DecoderChoice
 from ..token_shards.formats import open_samples
 from ..token_shards.manifest import manifest_of
 from ..token_shards.sidecar import MANIFEST_FILE
@@ -57,12 +57,12 @@ def detokenize(
     batch_size: int | None,
     overwrite: bool,
     quiet: bool,
-    how: DecodeWith = AS_PLAIN,
+    decoder: DecoderChoice = PLAIN_DECODER,
 ) -> Outcome:
     """Decode token shards; raise ValueError for a wrong call, OSError when the disk refuses."""
     check_output_folder(out)
     files, damaged = find_shards(inputs)
-    decoders = _decoders(files, model, device, how)
+    decoders = _decoders(files, model, device, decoder)
     shards: dict[TokenShard, list[str]] = {}
     for shard, sidecar in track(files.items(), "shards", quiet=quiet):
         try:
@@ -93,7 +93,7 @@ def detokenize(
 
 
 def _decoders(
-    shards: Iterable[TokenShard], named: str | None, device: str, how: DecodeWith
+    shards: Iterable[TokenShard], named: str | None, device: str, decoder: DecoderChoice
 ) -> dict[Store, FolderDecoder]:
     loaded: dict[str, Tokenizer] = {}
     decoders = {}
@@ -104,7 +104,7 @@ def _decoders(
         model = named or manifest.model
         if model not in loaded:
             loaded[model] = load(model, device)
-        decoders[folder] = folder_decoder(folder, manifest, loaded[model], model, how)
+        decoders[folder] = folder_decoder(folder, manifest, loaded[model], model, decoder)
     return decoders
 
 

@@ -95,7 +95,7 @@ def _decoded(batches: Iterable[Sequence[CheckedImage]], begun: int) -> Iterator[
 def _begin(batch: Sequence[CheckedImage]) -> Finish[tuple[Sequence[CheckedImage], np.ndarray]]:
     tokens = np.stack([image.tokens for image in batch]).astype(np.int64)
     decoder = batch[0].decoder
-    finish = decoder.tokenizer.start_decoding(torch.from_numpy(tokens), *decoder.how)
+    finish = decoder.tokenizer.start_decoding(torch.from_numpy(tokens), *decoder.chosen)
     return lambda: (batch, finish().numpy())
 
 

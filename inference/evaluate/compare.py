@@ -13,7 +13,7 @@ from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer, load
-from ..arithmetic import AS_PLAIN, DecodeWith
+from ..arithmetic import PLAIN_DECODER, DecoderChoice
 from ..decoders import chosen_decoder
 from ..folders import load_named
 from ..inputs.samples import Failure, Sample
@@ -71,7 +71,7 @@ class Comparison(NamedTuple):
     compared: list[Compared]
     lost: list[str]
     """A phrase for each damaged shard and for each file that the disk did not give."""
-    how: DecodeWith = AS_PLAIN
+    decoder: DecoderChoice = PLAIN_DECODER
     """Which decoder of each made the reconstructions, with which seed."""
 
     @property
@@ -80,18 +80,18 @@ class Comparison(NamedTuple):
         return self.compared[0].own.failures
 
 
-def read_configs(models: Mapping[str, str], how: DecodeWith = AS_PLAIN) -> dict[str, TokenizerConfig]:
+def read_configs(models: Mapping[str, str], decoder: DecoderChoice = PLAIN_DECODER) -> dict[str, TokenizerConfig]:
     """Load each tokenizer, by its short name, and let it go again.
 
     Raises ValueError for the first that cannot be loaded, or has no such decoder.
     """
-    return {name: _read_config(model, how) for name, model in models.items()}
+    return {name: _read_config(model, decoder) for name, model in models.items()}
 
 
-def _read_config(model: str, how: DecodeWith) -> TokenizerConfig:
+def _read_config(model: str, decoder: DecoderChoice) -> TokenizerConfig:
     loaded, config = load_named(model, torch.float32)
     try:
-        chosen_decoder(loaded, *how)
+        chosen_decoder(loaded, *decoder)
     except ValueError as error:
         raise ValueError(f"{model}: {error}") from None
     return config
@@ -104,7 +104,7 @@ def compare(
     build_reference: Callable[[], ReferenceMetrics],
     progress: Callable[[str, Sequence[Sample]], Iterable[Sample]],
     prior: PriorRequest | None = None,
-    how: DecodeWith = AS_PLAIN,
+    decoder: DecoderChoice = PLAIN_DECODER,
 ) -> Comparison:
     """Measure tokenizers, by their short names, one after another; only one of them is in memory at a time.
 
@@ -112,14 +112,14 @@ def compare(
     crop, or of the own crops where there is none. Raises ValueError before any work when a
     tokenizer cannot be loaded, and WorkFailedError when no image can be read, or not the same images for all.
     """
-    crop = common_crop(read_configs(models, how))
+    crop = common_crop(read_configs(models, decoder))
     compared: list[Compared] = []
     for name, model in models.items():
-        compared.append(_measure(name, model, crop, inputs, device, build_reference, progress, prior, how))
+        compared.append(_measure(name, model, crop, inputs, device, build_reference, progress, prior, decoder))
         _check_same_images(compared)
     parts = [part for each in compared for part in (each.own, each.common) if part]
     lost = list(dict.fromkeys(phrase for part in parts for phrase in part.lost))
-    return Comparison(inputs.data, crop, compared, lost, how)
+    return Comparison(inputs.data, crop, compared, lost, decoder)
 
 
 def _measure(
@@ -131,7 +131,7 @@ def _measure(
     build_reference: Callable[[], ReferenceMetrics],
     progress: Callable[[str, Sequence[Sample]], Iterable[Sample]],
     prior: PriorRequest | None,
-    how: DecodeWith,
+    decoder: DecoderChoice,
 ) -> Compared:
     tokenizer = load(model, device)
     differs = crop.preprocessing is not None and crop.preprocessing != tokenizer.config.preprocessing
@@ -140,7 +140,7 @@ def _measure(
         samples = progress(f"images with {name}, {phrase}", inputs.samples)
         asked = None if differs and phrase == "own crop" else prior
         again = inputs.again()
-        return _measured(evaluate(model, tokenizer, again, build_reference(), lambda _: samples, asked, how))
+        return _measured(evaluate(model, tokenizer, again, build_reference(), lambda _: samples, asked, decoder))
 
     own = measured(tokenizer, "own crop")
     common = own if crop.preprocessing else None

@@ -14,7 +14,7 @@ def comparison_metrics(comparison: Comparison) -> dict[str, Any]:
     preprocessing = comparison.crop.preprocessing
     return {
         "data": comparison.data,
-        **decoder_facts(comparison.how),
+        **decoder_facts(comparison.decoder),
         "images": len(comparison.compared[0].own.sources),
         "common_crop": {
             "preprocessing": preprocessing.model_dump() if preprocessing else None,

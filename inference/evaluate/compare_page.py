@@ -23,7 +23,7 @@ def comparison_report(comparison: Comparison) -> content.Report:
     rows = _image_rows(comparison)
     return content.Report(
         title=f"{', '.join(names[:-1])} and {names[-1]}",
-        subtitle=f"{images} of {', '.join(comparison.data)}, float32{decoder_phrase(comparison.how)}",
+        subtitle=f"{images} of {', '.join(comparison.data)}, float32{decoder_phrase(comparison.decoder)}",
         notes=said_once(compared, missing_notes)
         + [f"{failure.source} was left out: {failure.reason}." for failure in comparison.failures]
         + [f"Lost: {phrase}" for phrase in comparison.lost],

@@ -60,7 +60,7 @@ def comparison_lines(comparison: Comparison, told: Mapping[str, str]) -> list[st
     """Return the lines below the table: how it was measured, and what has no figure but for the reasons that were told."""
     compared = comparison.compared
     lines = [comparison.crop.sentence]
-    lines += [f"Measured with{phrase.removeprefix(',')}."] if (phrase := decoder_phrase(comparison.how)) else []
+    lines += [f"Measured with{phrase.removeprefix(',')}."] if (phrase := decoder_phrase(comparison.decoder)) else []
     lines += [sentence for each in compared[:1] if (sentence := prior_of(each))]
     lines += [NOTE] if any(published_metrics(each.config) for each in compared) else []
     lines += said_once(

@@ -18,7 +18,7 @@ from ...tokenizer.numerics.exact import DEVICE_BATCH, in_batches
 from ...tokenizer.shapes import Pixels
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer
-from ..arithmetic import AS_PLAIN, DecodeWith
+from ..arithmetic import PLAIN_DECODER, DecoderChoice
 from ..inputs.input_files import UnreadableInputError
 from ..inputs.plan import plan_shards
 from ..inputs.reading import ReadImage, read_image
@@ -104,7 +104,7 @@ class Evaluation(NamedTuple):
     """The images, in order."""
     prior: Prior | None = None
     """How learnable the tokens are, if that was asked for and could be measured."""
-    how: DecodeWith = AS_PLAIN
+    decoder: DecoderChoice = PLAIN_DECODER
     """Which of the tokenizer's decoders made the reconstructions, with which seed."""
 
     def figures(self) -> dict[str, float | None]:
@@ -120,12 +120,12 @@ def evaluate(
     reference: ReferenceMetrics,
     progress: Callable[[Iterable[Sample]], Iterable[Sample]] = iter,
     prior: PriorRequest | None = None,
-    how: DecodeWith = AS_PLAIN,
+    decoder: DecoderChoice = PLAIN_DECODER,
 ) -> Evaluation:
     """Reconstruct images and measure; `progress` wraps the samples. Raise WorkFailedError when no image can be read.
 
     Without a decoder nothing is reconstructed, and the metrics of reconstructions are not measured. A `prior` is trained
-    where one is asked for and there are images enough. `how` names one of the tokenizer's decoders.
+    where one is asked for and there are images enough. `decoder` names one of the tokenizer's decoders.
     """
     examples: list[Example] = []
     sources: list[str] = []
@@ -148,7 +148,7 @@ def evaluate(
         reference = reference.not_measured_for(NO_DECODER)
         missing = dict.fromkeys(("psnr", "ssim"), NO_DECODER)
     batches = in_batches(pixels(), tokenizer.batch_size or DEVICE_BATCH)
-    measured = measure(tokenizer.model, batches, on_batch, listed.add if prior else None, *how)
+    measured = measure(tokenizer.model, batches, on_batch, listed.add if prior else None, *decoder)
     learned = prior.measure(listed, tokenizer) if prior else None
     if isinstance(learned, str):
         missing |= dict.fromkeys(PRIOR_FIGURES, learned)
@@ -162,5 +162,5 @@ def evaluate(
         examples[:MAX_EXAMPLES],
         sources,
         learned if isinstance(learned, Prior) else None,
-        how,
+        decoder,
     )

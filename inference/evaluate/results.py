@@ -19,7 +19,7 @@ from ...report.page import render
 from ...tokenizer.decoders.base import PLAIN
 from ...tokenizer.files import write_whole
 from ...tokenizer.wording import first_lines, pluralize
-from ..arithmetic import DecodeWith
+from ..arithmetic import DecoderChoice
 from .evaluation import Evaluation
 from .prior import prior_chart, prior_rows, prior_sentence
 from .published import NOTE, published_facts, published_metrics, published_rows
@@ -39,7 +39,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         "fingerprint": tokenizer.fingerprint,
         "preprocessing": tokenizer.config.preprocessing.model_dump(),
         "data": inputs.data,
-        **decoder_facts(evaluation.how),
+        **decoder_facts(evaluation.decoder),
         **finite_figures(evaluation.figures()),
         "usage_is_estimated": is_hashed(evaluation.measured.counts, tokenizer.vocab_size),
         **({"prior": evaluation.prior.facts()} if evaluation.prior else {}),
@@ -50,14 +50,14 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def decoder_facts(how: DecodeWith) -> dict[str, Any]:
+def decoder_facts(decoder: DecoderChoice) -> dict[str, Any]:
     """Return the entries of metrics.json that name an extra decoder and its seed."""
-    return {} if how.decoder == PLAIN else how._asdict()
+    return {} if decoder.name == PLAIN else {"decoder": decoder.name, "seed": decoder.seed}
 
 
-def decoder_phrase(how: DecodeWith) -> str:
+def decoder_phrase(decoder: DecoderChoice) -> str:
     """Return what a heading says of an extra decoder."""
-    return "" if how.decoder == PLAIN else f", decoder {how.decoder}, seed {how.seed}"
+    return "" if decoder.name == PLAIN else f", decoder {decoder.name}, seed {decoder.seed}"
 
 
 def write_results(folder: Path, figures: Mapping[str, Any], report: content.Report) -> tuple[Path, Path]:
@@ -82,7 +82,7 @@ def evaluation_report(evaluation: Evaluation) -> content.Report:
     return content.Report(
         title=evaluation.model,
         subtitle=f"{images} of {', '.join(inputs.data)}, size {tokenizer.config.preprocessing.size}, float32"
-        + decoder_phrase(evaluation.how),
+        + decoder_phrase(evaluation.decoder),
         figures=headline_figures(figures),
         notes=missing_notes(evaluation.not_measured)
         + [f"{failure.source} was left out: {failure.reason}." for failure in inputs.failures]
@@ -103,7 +103,7 @@ def summary_table(evaluation: Evaluation) -> Table:
     """Return all figures as a table, under the name of the model and its image size."""
     quality, codes = evaluation.measured.quality, evaluation.tokenizer.vocab_size
     heading = f"{escape_unprintable(evaluation.model)}, size {evaluation.tokenizer.config.preprocessing.size}"
-    heading += decoder_phrase(evaluation.how)
+    heading += decoder_phrase(evaluation.decoder)
     table = Table()
     for column in (heading, pluralize(quality.images, "image"), "better"):
         table.add_column(Text(column))

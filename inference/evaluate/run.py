@@ -11,7 +11,7 @@ from ...cli.progress import track
 from ...evaluation.reference_metrics import ReferenceMetrics
 from ...tokenizer.folder_lock import hold_folder
 from ..api import load
-from ..arithmetic import AS_PLAIN, DecodeWith
+from ..arithmetic import PLAIN_DECODER, DecoderChoice
 from ..decoders import chosen_decoder
 from .arguments import short_names
 from .compare import compare
@@ -35,7 +35,7 @@ class Request(NamedTuple):
     as_json: bool
     prior: int | None = None
     """Steps of the prior; None for no prior."""
-    how: DecodeWith = AS_PLAIN
+    decoder: DecoderChoice = PLAIN_DECODER
     """Which decoder makes the reconstructions."""
 
     def prior_request(self, inputs: EvaluationInputs) -> PriorRequest | None:
@@ -53,14 +53,20 @@ def run_evaluation(request: Request) -> bool:
     """
     model, as_json = request.models[0], request.as_json
     tokenizer = load(model, request.device)
-    how = chosen_decoder(tokenizer.model, *request.how)
+    decoder = chosen_decoder(tokenizer.model, *request.decoder)
     inputs, reference = EvaluationInputs(request.data, request.out), request.build_reference()
     told = dict(reference.not_measured) if tokenizer.model.has_decoder else {}
     prior = request.prior_request(inputs)
     for line in not_measured_lines(told):
         say(line, as_json)
     evaluation = evaluate(
-        model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=request.quiet), prior, how
+        model,
+        tokenizer,
+        inputs,
+        reference,
+        lambda samples: track(samples, "images", quiet=request.quiet),
+        prior,
+        decoder,
     )
     figures = metrics(evaluation)
     with hold_folder(request.out, "evaluate-tokenizer"):
@@ -97,7 +103,7 @@ def run_comparison(request: Request) -> bool:
         build_reference,
         lambda phrase, samples: track(samples, phrase, quiet=request.quiet),
         request.prior_request(inputs),
-        request.how,
+        request.decoder,
     )
     figures = comparison_metrics(comparison)
     with hold_folder(request.out, "evaluate-tokenizer"):

@@ -13,7 +13,7 @@ from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.wording import pluralize
 from ..api import load
-from ..arithmetic import AS_PLAIN, DecodeWith
+from ..arithmetic import PLAIN_DECODER, DecoderChoice
 from ..detokenize.checking import ImageJob, check, folder_decoder
 from ..detokenize.paths import image_paths
 from ..detokenize.stream import Tally, save_images
@@ -64,7 +64,7 @@ def unpack(
     batch_size: int | None,
     overwrite: bool,
     quiet: bool,
-    how: DecodeWith = AS_PLAIN,
+    chosen: DecoderChoice = PLAIN_DECODER,
 ) -> Outcome:
     """Write the images and captions of a folder; raise ValueError for a wrong call, OSError when the disk refuses."""
     check_output_folder(out)
@@ -78,7 +78,7 @@ def unpack(
         except DamagedShard as error:
             damaged.append(str(error))
     named = model or folder.manifest.tokens.model
-    decoder = folder_decoder(folder.store, folder.manifest.tokens, load(named, device), named, how)
+    decoder = folder_decoder(folder.store, folder.manifest.tokens, load(named, device), named, chosen)
     work = Unpacking(folder, layout, decoder, text, dict(zip(keys, image_paths(list(keys.items())), strict=True)), out)
     if not overwrite:
         _refuse_replacing(work)

@@ -128,6 +128,6 @@ def perceptual(check: Check, folder: Path) -> list[str]:
 
 def is_known(override: str) -> bool:
     """Return whether the section run has the key of an override."""
-    from vistok.train.config import RunConfig
+    from vistok.train.run_config import RunConfig
 
     return override.removeprefix("run.").split("=")[0] in RunConfig.model_fields

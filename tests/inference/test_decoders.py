@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -145,6 +146,29 @@ def test_a_damaged_decoder_is_told_when_it_is_asked_for_and_not_lost_by_saving(u
     ):
         damaged.save_pretrained(tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+def test_saving_keeps_a_decoder_that_came_into_the_folder_after_loading(unet_folder, tmp_path):
+    shutil.copytree(unet_folder, tmp_path / "a")
+    tokenizer = vistok.load(tmp_path / "a", device="cpu")
+    place = shutil.copytree(unet_folder / "decoders" / NAME, tmp_path / "a" / "decoders" / "added")
+    files = {path.name: path.read_bytes() for path in place.iterdir()}
+    tokenizer.save_pretrained(tmp_path / "a")
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == files
+    assert list(vistok.load(tmp_path / "a", device="cpu").decoders) == ["plain", "added", NAME]
+    assert 'decoder="added"' in (tmp_path / "a" / "README.md").read_text()
+
+
+def test_saving_over_a_decoder_that_would_not_fit_is_refused(unet_folder, tmp_path):
+    shutil.copytree(unet_folder, tmp_path / "a")
+    tokenizer = vistok.load(unet_folder, device="cpu")
+    tokenizer.model.decoders.clear()
+    with torch.no_grad():
+        next(tokenizer.model.decoder.parameters()).mul_(1.5)
+    before = {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="a has the decoder generative, which would not fit this tokenizer or cannot"):
+        tokenizer.save_pretrained(tmp_path / "a")
+    assert before == {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()}
 
 
 def test_saving_keeps_the_decoders_also_with_other_preprocessing(folder, tmp_path):

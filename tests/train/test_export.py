@@ -4,15 +4,18 @@ import contextlib
 import shutil
 
 import pytest
+import torch
 
 from compared_tokenizers import save
+from decoder_cases import loaded, saved_folder
 from runs import FSQ, config, train_again
 from stops import StopsAt
 from vistok.tokenizer import files
 from vistok.tokenizer.folder.config_json import read_tokenizer_config
-from vistok.tokenizer.folder.save_load import load_tokenizer
+from vistok.tokenizer.folder.fingerprint import fingerprint
+from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from vistok.train import export
-from vistok.train.export import exported_step
+from vistok.train.export import export_with, exported_step
 
 
 @pytest.mark.parametrize("exchanges", [True, False])
@@ -62,3 +65,19 @@ def test_a_file_where_the_export_should_be_is_not_touched(tmp_path):
     (tmp_path / "link").symlink_to(folder)
     export.export_tokenizer(tmp_path / "link", model, run_config, 1)
     assert (tmp_path / "link").is_symlink() and exported_step(folder) == 1
+
+
+def test_an_export_keeps_decoders_that_others_put_there(tmp_path):
+    """Whether the folder is replaced as a whole, or written to beside files of others."""
+    first = saved_folder(tmp_path / "a")
+    model, config = load_tokenizer(first)
+    place = first / "decoders" / "generative" / "model.safetensors"
+    content = place.read_bytes()
+    with torch.no_grad():
+        next(model.decoder.parameters()).mul_(1.5)
+    for _ in range(2):
+        export_with(lambda path: save_tokenizer(path, model, config.architecture, config.preprocessing, ""), first)
+        assert place.read_bytes() == content
+        assert "was trained for another tokenizer" in loaded(first).broken_decoders["generative"]
+        assert fingerprint(*load_tokenizer(first)) == fingerprint(model, config)
+        (first / "notes.txt").write_text("mine")

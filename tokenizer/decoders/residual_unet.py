@@ -65,7 +65,7 @@ class ResidualUNet(ExtraDecoder):
     of the stem: each level repeats an odd row or column on its way down, and crops it on its way up.
     """
 
-    traced = "predict"
+    traced = "predict_from"
     code_exponent: Tensor
     max_steps = MAX_STEPS
 

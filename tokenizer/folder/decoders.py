@@ -10,7 +10,7 @@ from torch import nn
 from ..decoders.base import PLAIN, ExtraDecoder
 from ..model import VisualTokenizer
 from .decoder_digest import decoder_digest
-from .replacing import remove_folders, replacing_files
+from .replacing import replacing_files
 from .stored_decoder import read_decoder, write_decoder
 
 DECODERS_FOLDER = "decoders"
@@ -55,18 +55,37 @@ def save_decoder(
         write_decoder(new, decoder, decoder_digest(model), dtype, metadata)
 
 
-def write_decoders(folder: Path, new: Path, model: VisualTokenizer) -> None:
-    """Write all extra decoders of a model among the new files of a tokenizer folder, whose other decoders then go.
-
-    Raises OSError.
-    """
-    gone = set(decoder_names(folder)) - set(model.decoders)
-    if gone:
-        remove_folders(new, (f"{DECODERS_FOLDER}/{name}" for name in sorted(gone)))
+def write_decoders(new: Path, model: VisualTokenizer) -> None:
+    """Write all extra decoders of a model among the new files of a tokenizer folder; raise OSError."""
     for name in model.decoders:
         decoder, place = model.extra_decoder(name), new / DECODERS_FOLDER / name
         place.mkdir(parents=True)
         write_decoder(place, decoder, decoder.trained_for or decoder_digest(model))
+
+
+def other_decoders(folder: Path, model: VisualTokenizer) -> list[str]:
+    """Return the names of the decoders of a folder that a model has not, and that stay when it is saved there.
+
+    Raises ValueError, with their names, when some of them cannot be loaded with the model.
+    """
+    names = [name for name in decoder_names(folder) if name not in model.decoders]
+    digest = decoder_digest(model) if names else ""
+    unfit = [name for name in names if not _can_be_loaded(folder, name, model, digest)]
+    if unfit:
+        have, them = ("the decoder", "it") if len(unfit) == 1 else ("the decoders", "them")
+        raise ValueError(
+            f"{folder} has {have} {', '.join(unfit)}, which would not fit this tokenizer or cannot be loaded: move {them} out "
+            f"of {folder / DECODERS_FOLDER}, or save the tokenizer in another folder."
+        )
+    return names
+
+
+def _can_be_loaded(folder: Path, name: str, model: VisualTokenizer, digest: str) -> bool:
+    try:
+        _loaded(folder, name, model, digest)
+    except ValueError:
+        return False
+    return True
 
 
 def load_decoders(folder: Path, model: VisualTokenizer) -> None:

@@ -1,9 +1,8 @@
 """Replace the files of a tokenizer folder together: a stop at any moment leaves all of the old or all of the new ones."""
 
 import os
-import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,10 +12,6 @@ NEW_FILES = ".vistok-new"
 """Folder of files that are complete, and that are being moved to their places in the folder around it."""
 LAST = "config.json"
 """The file without which a folder is no tokenizer."""
-REMOVED = ".vistok-removed"
-"""Among new files: the paths of folders that go as the new files come, one a line."""
-INSIDE = re.compile(r"[\w-]+/[\w-]+", re.ASCII)
-"""Paths that may be removed: folders may come from anywhere, and must not name another one."""
 
 
 @contextmanager
@@ -24,7 +19,7 @@ def replacing_files(folder: Path) -> Iterator[Path]:
     """Yield an empty folder to write in; its files then replace those of the same path in `folder`, or none does.
 
     Once all are written, a rename decides that the new ones are taken; `finish_replacing` goes on with a move that was cut.
-    Other files in `folder` stay, except for what `remove_folders` names. Writers take turns. Raises OSError.
+    Other files in `folder` stay. Writers take turns. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with aside_folder(folder / NEW_FILES) as aside:
@@ -41,33 +36,14 @@ def replacing_files(folder: Path) -> Iterator[Path]:
         finish_replacing(folder)
 
 
-def remove_folders(new: Path, names: Iterable[str]) -> None:
-    """Let folders FOLDER/NAME of the folder around `new` disappear when the files in `new` take their places.
-
-    Raises OSError.
-    """
-    (new / REMOVED).write_text("\n".join(names))
-
-
 def finish_replacing(folder: Path) -> None:
     """Move complete files that a stop has left aside to their places; raise OSError. Any process may do it at any time."""
     new = folder / NEW_FILES
     if not new.is_dir():
         return
-    with suppress(FileNotFoundError):  # nothing to remove, or another process is done
-        for path in filter(INSIDE.fullmatch, (new / REMOVED).read_text().splitlines()):
-            _remove(folder / path)
-    found = (
-        Path(place, name).relative_to(new) for place, _, names in os.walk(new) for name in names if name != REMOVED
-    )
+    found = (Path(place, name).relative_to(new) for place, _, names in os.walk(new) for name in names)
     for file in sorted(found, key=lambda file: (file == Path(LAST), file)):
         with suppress(FileNotFoundError):  # another process has moved it
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (new / file).replace(folder / file)
     shutil.rmtree(new, ignore_errors=True)
-
-
-def _remove(folder: Path) -> None:
-    with suppress(FileNotFoundError):
-        if not folder.is_symlink() and not folder.parent.is_symlink():
-            shutil.rmtree(folder)

@@ -50,8 +50,9 @@ def save_tokenizer(
     `card` is the text of README.md, after metadata for the Hugging Face hub. `metadata` goes into the header of the weight
     file and has no effect. `before_each` is called with the name of each weight and the weight before it is written. The
     extra decoders of the model are written too; where there are any, weights are float32 and the quantizer keeps its form.
-    A tokenizer that is there, with its decoders, stays whole until the new one is; a README.md that was changed by hand
-    stays for good. Raises ConfigError when the quantizer is not in QUANTIZERS, and OSError.
+    A tokenizer that is there, with its decoders, stays whole until the new one is. Decoders of other names stay for good,
+    as does a README.md that was changed by hand; a decoder that does not fit is refused when it is loaded. Raises
+    ConfigError when the quantizer is not in QUANTIZERS, and OSError.
     """
     quantizer_config, quantizer = (
         (model.quantizer.config, model.quantizer) if with_training_state else model.quantizer.for_inference()
@@ -73,7 +74,7 @@ def save_tokenizer(
         write_weights(new / WEIGHTS_FILE, networks | quantizer_weights, dtypes, metadata or {}, before_each)
         if not is_changed(folder / CARD_FILE):
             write_whole(new / CARD_FILE, with_mark(with_metadata(card, config)).encode())
-        write_decoders(folder, new, model)
+        write_decoders(new, model)
         write_whole(new / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
     return config
 

@@ -7,9 +7,10 @@ from pydantic import Field, model_validator
 
 from ...tokenizer.config import Choice, Config
 from ...tokenizer.quantizers import QUANTIZERS, QuantizerConfig
-from ..config import PARTS, Part, Seed
+from ..config import PARTS, Part
 from ..data.config import ReadingConfig
 from ..losses.terms import NOTHING_WEIGHED, RECONSTRUCTION_LOSSES, LossWeights
+from ..run_config import Seed
 from .decoder_config import GenerativeConfig
 
 

@@ -10,6 +10,7 @@ from ...tokenizer.folder.decoders import load_decoder, save_decoder
 from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer
 from ..export import EXPORT, copy_tokenizer, export_with
 from .compared import Comparison, Evaluated
+from .decoder_checks import check_same_tokenizer
 from .decoder_config import GenerativeConfig
 from .prepare import Finetuning
 
@@ -18,8 +19,12 @@ FIELDS = ("images", "milliseconds")
 
 
 def export_decoder(run: Finetuning, generative: GenerativeConfig, folder: Path) -> LoadedTokenizer:
-    """Write the tokenizer with the decoder that the last stage left in `folder` as the result, and load both from there."""
+    """Write the tokenizer with the decoder that the last stage left in `folder` as the result, and load both from there.
+
+    Raises ValueError, before anything is written, when the tokenizer is another one by now.
+    """
     name, result = generative.name, run.config.out / EXPORT
+    check_same_tokenizer(run, folder)
     trained = load_tokenizer(folder).model
     decoder = load_decoder(folder, name, trained)
     dtype = getattr(torch, generative.export_precision)

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 
 from ..config import TrainConfig, parse_train_config
-from ..export import EXPORT
+from ..export import EXPORT, exported_step
 from ..loop import train
 from ..losses.criteria import build_criteria
+from .decoder_checks import check_same_tokenizer, check_start
 from .decoder_config import NETWORKS, RESIDUAL, GenerativeConfig, RecipeName
 from .decoder_judge import check_measurable
 from .prepare import Finetuning, few
@@ -24,7 +25,8 @@ CHECKS = 6
 def run_decoder_stages(run: Finetuning) -> Path:
     """Run the stages that are not done, and return the folder of the tokenizer with the decoder of the last one.
 
-    Raises ValueError, as a run would, for what is wrong with any of them before the first.
+    Raises ValueError, as a run would, for what is wrong with any of them before the first, and when the tokenizer is not the
+    one of the stages that are done.
     """
     generative = run.config.generative
     assert generative is not None
@@ -35,10 +37,19 @@ def run_decoder_stages(run: Finetuning) -> Path:
         build_criteria(configs[recipe].criteria, configs[recipe].losses, torch.device("cpu"))
         folder = stages / recipe / EXPORT
     check_measurable(generative, run.before.config.preprocessing.side)
-    for recipe, config in configs.items():
-        if not is_done(config.run.out, config.run.steps, generative.name):
-            run.tell(f"stage {recipe}: training the decoder {generative.name} for {config.run.steps} steps")
-            train(config, run.verbosity, run.images)
+    for config in configs.values():
+        if exported_step(config.run.out / EXPORT, generative.name) is not None:
+            check_same_tokenizer(run, config.run.out / EXPORT)
+    left = {
+        recipe: config
+        for recipe, config in configs.items()
+        if not is_done(config.run.out, config.run.steps, generative.name)
+    }
+    for recipe, config in left.items():
+        if config.decoder and config.model.init_from == run.folder:
+            check_start(run, config.decoder)
+        run.tell(f"stage {recipe}: training the decoder {generative.name} for {config.run.steps} steps")
+        train(config, run.verbosity, run.images)
     return folder
 
 

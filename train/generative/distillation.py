@@ -13,7 +13,7 @@ from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.shapes import Latent, Pixels
 from ..opponent import Opponent
 from ..optimizer.config import OptimizerConfig
-from .recipe import Painting, Predicts, Recipe, RecipeConfig, one_step, painted_pixels, require_predicting
+from .recipe import DecoderOutput, Predicts, Recipe, RecipeConfig, one_step, painted_pixels, require_predicting
 from .teacher import load_teacher
 
 DISTILLATION = "distillation"
@@ -45,15 +45,16 @@ class Distillation(Recipe):
         self.decoder.scale = teacher.scale  # both predict the same residual
         self._steps = steps
 
-    def paint(self, pixels: Pixels, codes: Latent, base: Pixels) -> Painting:
+    def paint(self, pixels: Pixels, codes: Latent, base: Pixels) -> DecoderOutput:
         student, teacher = self.decoder, self.teacher
         assert isinstance(student, Predicts) and isinstance(teacher, Predicts)
         noise = torch.randn_like(pixels, dtype=torch.float32)
         with torch.no_grad():
-            answer = integrate(lambda z, times: teacher.predict(z, times, codes, base), noise, self._steps)
+            condition = teacher.condition(codes, base)
+            answer = integrate(lambda z, times: teacher.predict_from(z, times, condition), noise, self._steps)
         residual = one_step(student, noise, codes, base)
         losses = {DISTILLATION: (residual - answer).abs().mean()}
-        return Painting(painted_pixels(base, residual, student.scale), losses, {})
+        return DecoderOutput(painted_pixels(base, residual, student.scale), losses, {})
 
     def opponent(self, accelerator: Accelerator, optimizer: OptimizerConfig) -> Opponent | None:  # noqa: ARG002
         return None

@@ -24,7 +24,8 @@ class FakeTraining:
     gradients are averaged over the processes here.
     """
 
-    name = "fake"
+    name = "fake network"
+    loss_path = "fake/loss"
     section = "fake"
     lr_option = "decoder.recipe.fake_lr"
     start = 0
@@ -83,7 +84,7 @@ class FakeTraining:
                 if parameter.grad is not None:
                     parameter.grad = self._accelerator.reduce(parameter.grad, reduction="mean")
         norm = clipped_norm(self._accelerator, self.optimizer, self._config.clip_norm)
-        scalars = {"fake/loss": torch.stack(losses).mean()}
+        scalars = {self.loss_path: torch.stack(losses).mean()}
         decision = decide(scalars, norm)
         if not decision.is_skipped:
             step_unless(self.optimizer, decision.skip)

@@ -12,7 +12,7 @@ from ...tokenizer.shapes import Latent, Pixels
 from ..opponent import Opponent
 from ..optimizer.config import OptimizerConfig
 from .flow import flow_loss, interpolate, sample_times
-from .recipe import Painting, Predicts, Recipe, RecipeConfig, painted_pixels, require_predicting, scaled_residual
+from .recipe import DecoderOutput, Predicts, Recipe, RecipeConfig, painted_pixels, require_predicting, scaled_residual
 
 FLOW = "flow"
 
@@ -35,7 +35,7 @@ class FlowConfig(RecipeConfig):
 class FlowMatching(Recipe):
     """Predicts the residual at random times of straight paths to noise; its pixels are of that prediction."""
 
-    def paint(self, pixels: Pixels, codes: Latent, base: Pixels) -> Painting:
+    def paint(self, pixels: Pixels, codes: Latent, base: Pixels) -> DecoderOutput:
         decoder = self.decoder
         assert isinstance(decoder, Predicts)
         residual = scaled_residual(pixels, base, decoder.scale)
@@ -43,7 +43,7 @@ class FlowMatching(Recipe):
         noisy = interpolate(residual, torch.randn_like(residual), times)
         predicted = decoder.predict(noisy, times, codes, base)
         losses = {FLOW: flow_loss(predicted, residual, times)}
-        return Painting(painted_pixels(base, predicted.float(), decoder.scale), losses, {})
+        return DecoderOutput(painted_pixels(base, predicted.float(), decoder.scale), losses, {})
 
     def opponent(self, accelerator: Accelerator, optimizer: OptimizerConfig) -> Opponent | None:  # noqa: ARG002
         return None

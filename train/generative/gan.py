@@ -9,7 +9,7 @@ from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.shapes import Latent, Pixels
 from ..opponent import Opponent
 from ..optimizer.config import OptimizerConfig
-from .recipe import Painting, Recipe, RecipeConfig
+from .recipe import DecoderOutput, Recipe, RecipeConfig
 
 
 class GanConfig(RecipeConfig):
@@ -26,10 +26,10 @@ class GanConfig(RecipeConfig):
 class Gan(Recipe):
     """Paints with fresh noise in one step; all losses are those of the run."""
 
-    def paint(self, pixels: Pixels, codes: Latent, base: Pixels) -> Painting:
+    def paint(self, pixels: Pixels, codes: Latent, base: Pixels) -> DecoderOutput:
         shape = self.decoder.noise_shape(*pixels.shape[2:])
         noise = torch.randn(len(pixels), *shape, device=pixels.device)
-        return Painting(self.decoder(codes, base, noise), {}, {})
+        return DecoderOutput(self.decoder(codes, base, noise), {}, {})
 
     def opponent(self, accelerator: Accelerator, optimizer: OptimizerConfig) -> Opponent | None:  # noqa: ARG002
         return None  # the discriminator of the run, if its config has one

@@ -15,7 +15,7 @@ from ..opponent import Opponent
 from ..optimizer.config import OptimizerConfig
 from .fake_training import FakeTraining
 from .flow import interpolate, sample_times, velocity_weight
-from .recipe import Painting, Predicts, Recipe, RecipeConfig, one_step, painted_pixels, require_predicting
+from .recipe import DecoderOutput, Predicts, Recipe, RecipeConfig, one_step, painted_pixels, require_predicting
 from .score_identity import FLOW_GENERATOR_MATCHING, disagreement, matching_loss
 from .teacher import load_teacher
 
@@ -56,7 +56,7 @@ class Matching(Recipe):
         # Hidden from the module: its opponent trains it, and keeps it in checkpoints.
         self._fake: list[ExtraDecoder] = []
 
-    def paint(self, pixels: Pixels, codes: Latent, base: Pixels) -> Painting:
+    def paint(self, pixels: Pixels, codes: Latent, base: Pixels) -> DecoderOutput:
         generator, teacher, (fake,) = self.decoder, self.teacher, self._fake
         assert isinstance(generator, Predicts) and isinstance(teacher, Predicts) and isinstance(fake, Predicts)
         sample = one_step(generator, torch.randn_like(pixels, dtype=torch.float32), codes, base)
@@ -65,7 +65,7 @@ class Matching(Recipe):
         of_data, of_samples = (network.predict(noisy, times, codes, base).float() for network in (teacher, fake))
         losses = {MATCHING: matching_loss(of_data, of_samples, sample, times, self._config.penalty)}
         apart = disagreement(of_data.detach(), of_samples.detach(), velocity_weight(times)).sqrt()
-        return Painting(painted_pixels(base, sample, generator.scale), losses, {DISTANCE: apart})
+        return DecoderOutput(painted_pixels(base, sample, generator.scale), losses, {DISTANCE: apart})
 
     def opponent(self, accelerator: Accelerator, optimizer: OptimizerConfig) -> Opponent | None:
         rate = optimizer.model_copy(update={"lr": self._config.fake_lr or optimizer.lr})

@@ -16,23 +16,25 @@ from ..opponent import Opponent
 from ..optimizer.config import OptimizerConfig
 
 
-class Painted(NamedTuple):
-    """What a forward of a recipe returns."""
+class RecipeOutput(NamedTuple):
+    """What a forward of a recipe returns: that of a whole tokenizer."""
 
-    output: Reconstruction
-    """Pixels of the extra decoder, and the recipe's own losses, by name and unweighted."""
+    reconstruction: Reconstruction
+    """With the pixels of the extra decoder, and the recipe's own losses, by name and unweighted."""
     base: Pixels
     """The plain decoder's answer, not clamped."""
-    seen: dict[str, Tensor]
-    """Scalars for the log, by path, without gradients."""
+    scalars: dict[str, Tensor]
+    """For the log, by path, without gradients."""
 
 
-class Painting(NamedTuple):
-    """What a recipe makes of codes and of the plain decoder's answer."""
+class DecoderOutput(NamedTuple):
+    """What a recipe has of its decoder for codes and the plain decoder's answer."""
 
     pixels: Pixels
     losses: dict[str, Tensor]
-    seen: dict[str, Tensor]
+    """By name and unweighted."""
+    scalars: dict[str, Tensor]
+    """For the log, by path, without gradients."""
 
 
 class Recipe(nn.Module, ABC):
@@ -46,15 +48,14 @@ class Recipe(nn.Module, ABC):
         if steps > most:
             raise ValueError(f"decoder.recipe.steps is {steps}, but {kind} takes at most {most}: lower it.")
 
-    def forward(self, pixels: Pixels, hardness: float = 1.0) -> Painted:  # noqa: ARG002  # of training quantizers
+    def forward(self, pixels: Pixels, hardness: float = 1.0) -> RecipeOutput:  # noqa: ARG002  # of training quantizers
         """Let the decoder paint images that went through the frozen tokenizer; random numbers are torch's."""
         with torch.no_grad():
             latent = self.model.encode_latent(pixels)
             codes, tokens, _ = self.model.quantizer(latent)
             base = self.model.decode_latent(codes)
-        painting = self.paint(pixels, codes, base)
-        output = Reconstruction(painting.pixels, latent, codes, tokens, painting.losses)
-        return Painted(output, base, painting.seen)
+        made, losses, scalars = self.paint(pixels, codes, base)
+        return RecipeOutput(Reconstruction(made, latent, codes, tokens, losses), base, scalars)
 
     @final
     @property
@@ -63,7 +64,7 @@ class Recipe(nn.Module, ABC):
         return self.model.extra_decoder(self.name)
 
     @abstractmethod
-    def paint(self, pixels: Pixels, codes: Latent, base: Pixels) -> Painting:
+    def paint(self, pixels: Pixels, codes: Latent, base: Pixels) -> DecoderOutput:
         """Return pixels for codes and the plain decoder's answer, with losses that teach the decoder."""
 
     @abstractmethod
@@ -98,6 +99,12 @@ class Predicts(Protocol):
 
     def predict(self, z: Tensor, time: Tensor, codes: Latent, base: Pixels) -> Tensor:
         """Return the scaled residual that points `b c h w` of the path have at times `b`."""
+
+    def condition(self, codes: Latent, base: Pixels) -> Tensor:
+        """Return what the prediction takes from codes and plain answer, the same at every time."""
+
+    def predict_from(self, z: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+        """Return what `predict` does, bit for bit, from a result of `condition`."""
 
 
 def require_predicting(decoder: ExtraDecoder, recipe: str) -> None:

@@ -33,6 +33,7 @@ class Adversary:
     """
 
     name = "discriminator"
+    loss_path = "discriminator/loss"
     section = "adversarial"
     lr_option = "adversarial.lr"
     steps_each = 1
@@ -121,7 +122,7 @@ class Adversary:
                 real_logits = self.network(real)
         loss = discriminator_loss(config.loss, real_logits, fake_logits)
         scalars = {
-            "discriminator/loss": loss.detach(),
+            self.loss_path: loss.detach(),
             "discriminator/real": real_logits.detach().mean(),
             "discriminator/fake": fake_logits.detach().mean(),
         }

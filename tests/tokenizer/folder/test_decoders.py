@@ -120,7 +120,7 @@ def test_a_decoder_goes_with_the_codes_and_the_plain_decoder_not_with_the_encode
     model, config = load_tokenizer(folder)
     with torch.no_grad():
         next(iter(getattr(model, part).parameters())).flatten()[0] += 1e-2
-    shutil.move(folder / "decoders", folder.parent / "kept")  # as saving removes it
+    shutil.move(folder / "decoders", folder.parent / "kept")  # which does not fit for now
     save_tokenizer(folder, model, config.architecture, config.preprocessing, "")
     shutil.move(folder.parent / "kept", folder / "decoders")
     model = loaded(folder)

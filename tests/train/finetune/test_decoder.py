@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 
 import pytest
@@ -14,8 +15,9 @@ from golden_weights import golden_case
 from runs import finetune
 from samples import PHOTOS
 from vistok.pretrained.importers.import_checkpoint import import_checkpoint
-from vistok.tokenizer.folder.decoders import load_decoder
+from vistok.tokenizer.folder.decoders import decoder_names, load_decoder
 from vistok.tokenizer.folder.save_load import load_tokenizer
+from vistok.train.finetune import run as finetune_run
 from vistok.train.finetune.options import finetune_config
 
 SMALL = "{channels: [8, 12], blocks: 1, time_channels: 8}"
@@ -102,7 +104,7 @@ def test_the_same_call_goes_on_and_another_recipe_adds_its_stage(distilled, fsq_
     assert stage["model"]["init_from"] == str(late / "stages/distill/export")
     assert stage["decoder"]["recipe"]["teacher"] == str(late / "stages/flow/export")
     assert decoder_file(late).read_bytes() != decoder_file(distilled[0]).read_bytes()
-    assert "|teacher - fake|" in (late / "report.html").read_text()
+    assert "|teacher - fake network|" in (late / "report.html").read_text()
     refused = finetune(fsq_folder, photos, late, *DECODER, "--set", "generative.flow.lr=1", code=2)
     assert "holds a fine-tuning with another configuration" in refused
 
@@ -173,6 +175,65 @@ def test_an_imported_tokenizer_gets_a_decoder_in_two_steps(tmp_path):
 def test_what_does_not_go_together(fsq_folder, photos, tmp_path, options, message):
     said = finetune(fsq_folder, photos, tmp_path, "--decoder", "generative", *options, code=2)
     assert message in said and "training the decoder" not in said, said
+
+
+def test_a_decoder_of_another_network_is_told_before_anything_is_trained(distilled, photos, tmp_path):
+    model, out = distilled[0] / "export", tmp_path / "out"
+    said = finetune(model, photos, out, "--decoder", "generative", "--recipe", "gan", code=2)
+    has = f"{model} already has a decoder generative, of another network than the one to train"
+    assert f"{has} (it is residual_unet, not noise_channels): use another name for --decoder." in said
+    assert "training the decoder" not in said and not list(out.glob("stages/*/*"))
+    wider = ["--set", "generative.network={channels: [8, 12], blocks: 2, time_channels: 8}"]
+    said = finetune(model, photos, tmp_path / "wider", "--decoder", "generative", *wider, code=2)
+    place = model / "decoders" / "generative" / "config.json"
+    asked = f"use another name for --decoder, or as generative.network the one in {place}."
+    assert f"{has} (blocks is 1, not 2): {asked}" in said and "training the decoder" not in said
+    finetune(model, photos, tmp_path / "sharp", "--decoder", "sharp", "--recipe", "gan", "--steps", 1)
+    assert decoder_names(tmp_path / "sharp" / "export") == ["generative", "sharp"]
+
+
+@pytest.mark.parametrize("lost", [[], ["stages/distill"]], ids=["all stages done", "one stage left"])
+def test_a_tokenizer_that_changed_between_calls_is_told_before_the_result_is_touched(
+    distilled, fsq_folder, photos, tmp_path, lost
+):
+    late, model = copied(distilled, tmp_path), shutil.copytree(fsq_folder, tmp_path / "model")
+    for name in lost:
+        shutil.rmtree(late / name)
+    text = (late / "finetune.yaml").read_text()
+    (late / "finetune.yaml").write_text(text.replace(str(fsq_folder), str(model)))
+    path = model / "model.safetensors"
+    weights = load_file(path)
+    weights["decoder.conv_in.weight"] *= 1.5
+    save_file(weights, path)
+    before = {path: path.read_bytes() for path in (late / "export").rglob("*") if path.is_file()}
+    said = finetune(model, photos, late, *DECODER, code=2)
+    stage = late / "stages" / "flow" if lost else late / "stages" / "(flow|distill)"
+    message = (
+        rf"{model} has other codes or another plain decoder than when {stage} was trained, whose decoder would not fit: "
+        r"give the tokenizer as it was then, or use another --out folder\."
+    )
+    assert re.search(message, said), said
+    assert "training the decoder" not in said
+    assert before == {path: path.read_bytes() for path in (late / "export").rglob("*") if path.is_file()}
+
+
+def test_a_tokenizer_that_changes_while_stages_are_trained_is_told_before_the_result_is_written(
+    fsq_folder, photos, tmp_path, monkeypatch
+):
+    model, out = shutil.copytree(fsq_folder, tmp_path / "model"), tmp_path / "out"
+    stages = finetune_run.run_stages
+
+    def run_and_change(run):
+        folder = stages(run)
+        weights = load_file(model / "model.safetensors")
+        save_file({name: 1.5 * value for name, value in weights.items()}, model / "model.safetensors")
+        return folder
+
+    monkeypatch.setattr(finetune_run, "run_stages", run_and_change)
+    options = ["--decoder", "sharp", "--recipe", "gan", "--steps", 1]
+    said = finetune(model, photos, out, *options, code=2)
+    assert f"than when {out / 'stages' / 'gan'} was trained, whose decoder would not fit: give the tokenizer" in said
+    assert not (out / "export").exists()
 
 
 def test_a_recipe_needs_the_name_of_a_decoder(fsq_folder, photos, tmp_path):

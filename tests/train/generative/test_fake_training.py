@@ -145,7 +145,7 @@ def test_a_bad_step_of_the_fake_is_its_own(tmp_path, flow_folder, monkeypatch):
     train_step(run, 3, next(batches)[0], is_logged=False, is_checked=True)
     assert torch.equal(before, weights_of(run.opponent))
     assert not torch.equal(decoder, torch.cat([p.detach().flatten() for p in run.recipe.decoder.parameters()]))
-    values, (warning,) = run.finite_checks["fake"].summarise(1)
+    values, (warning,) = run.finite_checks["fake network"].summarise(1)
     assert values == {"fake/skipped": 2}
     assert warning.startswith("2 of the last 2 steps were skipped: fake/loss is nan at step 3; if it goes on, lower ")
     assert warning.endswith(" decoder.recipe.fake_lr.")
@@ -166,7 +166,8 @@ def test_a_step_of_a_recipe_does_not_wait_for_the_device(tmp_path, searchless, r
     new_process()
     more = [*ADVERSARIAL, "losses={l1: 1.0, adversarial: 0.1}"] if recipe == "gan" else []
     values = [*QUIET, *more, "run.gradient_accumulation=2", "run.log_every=100"]
-    run = Run(decoder_config(tmp_path, searchless, recipe, *values, teacher=searchless))
+    start = searchless.parents[1] / "plain" if recipe == "gan" else searchless
+    run = Run(decoder_config(tmp_path, start, recipe, *values, teacher=searchless))
     batches = run.batches(0)
     for step in range(1, 5):
         images, _ = next(batches)

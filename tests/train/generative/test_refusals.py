@@ -1,6 +1,7 @@
 """What a run of an extra decoder refuses, each in a sentence, before it trains anything."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -30,6 +31,11 @@ from vistok.train.run import Run
             "decoder trains an extra decoder, but model.init_from names no tokenizer: give its folder",
         ),
         ("codebook.revive_every=2", "decoder trains with frozen codes, but there is a section codebook: leave it out"),
+        (
+            "run.export_training_state=true",
+            "decoder trains with a frozen quantizer, whose files are exported as they are, but run.export_training_state "
+            "is true: make it false, or export the tokenizer's own run with it",
+        ),
         ("decoder.name=plain", "The name of a decoder is 'plain', but must be up to 64 letters"),
         ("decoder.name=a/b", "The name of a decoder is 'a/b', but must be"),
         ("decoder.recipe.name=flows", "did you mean 'flow'"),
@@ -131,8 +137,8 @@ def test_a_run_that_goes_on_from_another_tokenizer(tmp_path, tokenizer_folder):
 def test_a_fake_network_is_not_taken_for_a_discriminator(tmp_path, flow_folder):
     train_decoder(tmp_path, flow_folder, "fgm", teacher=flow_folder, steps=2)
     facts = json.loads((tmp_path / "checkpoints" / "step-0000002" / "facts.json").read_text())
-    assert facts["opponent"] == "fake" and facts["scale"] > 0
-    with pytest.raises(ValueError, match="holds a fake, but this run has none: use another run.out, or the"):
+    assert facts["opponent"] == "fake network" and facts["scale"] > 0
+    with pytest.raises(ValueError, match="holds a fake network, but this run has none: use another run.out, or the"):
         train_decoder(tmp_path, flow_folder, "distill", teacher=flow_folder, steps=4)
     losses = ["losses={distillation: 1.0, l1: 1.0, adversarial: 0.1}", *ADVERSARIAL]
     with pytest.raises(ValueError, match="holds no discriminator, but this run has one: use another run.out, or the"):
@@ -146,6 +152,60 @@ def test_a_decoder_that_cannot_be_loaded_is_not_silently_trained_anew(tmp_path, 
     new_process()
     with pytest.raises(ValueError, match="generative/model.safetensors is damaged"):
         Run(decoder_config(tmp_path / "run", folder, "flow"))
+
+
+OTHER_NETWORKS = {
+    "another kind": ("gan", "decoder.network.noise=2", "it is residual_unet, not noise_channels"),
+    "other keys": (
+        "flow",
+        "decoder.network={name: residual_unet, channels: [8, 12], blocks: 2, time_channels: 16}",
+        "blocks is 1, not 2, time_channels is 8, not 16",
+    ),
+    "smaller shapes": (
+        "flow",
+        "decoder.network={name: residual_unet, channels: [8, 8], blocks: 1, time_channels: 8}",
+        "channels is [8, 12], not [8, 8]",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_NETWORKS)
+def test_a_stored_decoder_of_another_network_is_not_silently_trained_anew(tmp_path, flow_folder, case):
+    recipe, override, difference = OTHER_NETWORKS[case]
+    place = flow_folder / "decoders" / "generative" / "config.json"
+    advice = f", or as decoder.network the one in {place}" if recipe == "flow" else ""
+    message = (
+        f"{flow_folder} already has a decoder generative, of another network than the one to train ({difference}): "
+        f"use another decoder.name{advice}."
+    )
+    new_process()
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Run(decoder_config(tmp_path / "run", flow_folder, recipe, override))
+    new_process()
+    Run(decoder_config(tmp_path / "run", flow_folder, recipe, override, "decoder.name=other"))
+
+
+WIDER = "decoder.network={name: residual_unet, channels: [8, 16], blocks: 1, time_channels: 8}"
+
+
+def test_a_narrower_stored_decoder_is_started_from(tmp_path, flow_folder):
+    new_process()
+    run = Run(decoder_config(tmp_path / "run", flow_folder, "flow", WIDER))
+    stored = load_decoder(flow_folder, "generative", load_tokenizer(flow_folder).model)
+    assert run.recipe.decoder.scale == stored.scale
+    taken, wide = stored.noise_in.weight, run.recipe.decoder.halvings[0].conv.weight
+    assert torch.equal(run.recipe.decoder.noise_in.weight.cpu(), taken)
+    assert torch.equal(wide[:12].cpu(), stored.halvings[0].conv.weight)
+
+
+def test_a_checkpoint_is_exported_also_when_the_folder_has_got_a_decoder_of_another_network(tmp_path, flow_folder):
+    folder = tmp_path / "tokenizer"
+    shutil.copytree(flow_folder, folder, ignore=shutil.ignore_patterns("decoders"))
+    train_decoder(tmp_path / "run", folder, "gan", steps=2)
+    shutil.copytree(flow_folder / "decoders", folder / "decoders")
+    out = export_run(tmp_path / "run", tmp_path / "out", None).folder
+    found = load_decoder(out, "generative", load_tokenizer(out).model)
+    assert found.config.name == "noise_channels"
 
 
 def test_the_decoder_of_a_run_fits_its_export_when_weights_have_negative_zeros(tmp_path):

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import re
 
 import pytest
 import torch
@@ -15,8 +16,10 @@ from vistok.tokenizer.decoders.noise import seeded_noise
 from vistok.tokenizer.folder.decoders import load_decoder
 from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train.export_run import export_run
+from vistok.train.finite_check import DivergedError, check_weights
 from vistok.train.loop import train
 from vistok.train.run import Run
+from vistok.train.run_parts import compiled_at, trained_networks
 from vistok.train.step import train_step
 
 LOSSES = {"gan": ["l1"], "flow": ["flow"], "distill": ["distillation"], "fgm": ["matching"]}
@@ -28,10 +31,11 @@ def digests(folder):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_trains_its_decoder_and_leaves_the_tokenizer_as_it_is(tmp_path, flow_folder, recipe):
+def test_a_recipe_trains_its_decoder_and_leaves_the_tokenizer_as_it_is(tmp_path, tokenizer_folder, flow_folder, recipe):
     watched = [f"data.val={PHOTOS}", "run.validate_every=1", "run.log_every=1"]
-    folder = train_decoder(tmp_path, flow_folder, recipe, *watched, teacher=flow_folder, steps=2)
-    assert digests(folder) == digests(flow_folder)
+    start = tokenizer_folder if recipe == "gan" else flow_folder
+    folder = train_decoder(tmp_path, start, recipe, *watched, teacher=flow_folder, steps=2)
+    assert digests(folder) == digests(flow_folder) == digests(tokenizer_folder)
     last = [line for line in logged(tmp_path) if "loss/total" in line][-1]
     assert {f"loss/{name}" for name in [*LOSSES[recipe], "total"]} == {name for name in last if name.startswith("loss")}
     assert {"spread/seeds", "spread/residual"} <= set(last)
@@ -47,9 +51,42 @@ def test_a_recipe_trains_its_decoder_and_leaves_the_tokenizer_as_it_is(tmp_path,
     }
     page = (tmp_path / "report.html").read_text()
     assert "Samples over time, seed 0" in page and "step 2" in page and f"by the recipe {recipe}" in page
-    assert ("|teacher - fake|" in page) is (recipe == "fgm")
+    assert ("|teacher - fake network|" in page) is (recipe == "fgm")
     if recipe in ("distill", "fgm"):
         assert decoder.scale == load_decoder(flow_folder, "generative", model).scale
+
+
+def test_the_teacher_sees_codes_and_plain_answer_once_for_all_its_steps(tmp_path, flow_folder, monkeypatch):
+    """Counted, and equal in every bit to a teacher that looks at each step; the student looks once, too."""
+    new_process()
+    run = Run(decoder_config(tmp_path, flow_folder, "distill", "decoder.recipe.teacher_steps=8", teacher=flow_folder))
+    recipe, teacher, seen = run.recipe, run.recipe.teacher, []
+    condition = type(teacher).condition
+    monkeypatch.setattr(type(teacher), "condition", lambda self, *given: seen.append(self) or condition(self, *given))
+    base, codes = torch.randn(2, 3, 32, 32), torch.randn(2, 8, 4, 4)[:, : run.model.quantizer.dim]
+    torch.manual_seed(7)
+    made = recipe.paint(base, codes, base)
+    assert [seen.count(each) for each in (teacher, recipe.decoder)] == [1, 1]
+    torch.manual_seed(7)
+    z = noise = torch.randn_like(base)
+    with torch.no_grad():
+        for left in range(8, 0, -1):
+            z = z.lerp(teacher.predict(z, torch.full((2,), left / 8), codes, base), 1 / left)
+        expected = (recipe.decoder.predict(noise, torch.ones(2), codes, base) - z).abs().mean()
+    assert expected > 0 and torch.equal(made.losses["distillation"].detach(), expected)
+
+
+def test_messages_call_the_fake_network_by_its_name(tmp_path, flow_folder):
+    new_process()
+    run = Run(decoder_config(tmp_path, flow_folder, "fgm", teacher=flow_folder))
+    with torch.no_grad():
+        next(run.opponent.network.parameters()).fill_(torch.nan)
+    message = "the weights of the fake network are not finite after step 3: lower decoder.recipe.fake_lr."
+    assert compiled_at(True, run.opponent, 5, 3) == "" and compiled_at(True, run.opponent, 4, 3) == "the networks were"
+    run.opponent.start = 4
+    assert compiled_at(True, run.opponent, 5, 3) == "the fake network was"
+    with pytest.raises(DivergedError, match=f"^{re.escape(message)}$"):
+        check_weights(3, trained_networks(run.model, run.recipe, run.opponent), tmp_path)
 
 
 def test_at_first_a_student_is_what_it_starts_from_and_the_fake_is_the_teacher(tmp_path, flow_folder):
@@ -88,8 +125,9 @@ def test_the_two_networks_of_fgm_learn_in_turn(tmp_path, flow_folder, monkeypatc
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, flow_folder, recipe):
-    resumed = ["run.export_precision=float32", *decoder_options(flow_folder, recipe, flow_folder)]
+def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, tokenizer_folder, flow_folder, recipe):
+    start = tokenizer_folder if recipe == "gan" else flow_folder
+    resumed = ["run.export_precision=float32", *decoder_options(start, recipe, flow_folder)]
     if recipe == "gan":
         resumed += [*ADVERSARIAL, "losses={l1: 1.0, adversarial: 0.1}"]
     resumed_equals_whole(tmp_path, *resumed)

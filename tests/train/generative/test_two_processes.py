@@ -31,9 +31,9 @@ def test_it_resumes_bit_for_bit(tmp_path, flow_folder):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_the_decoder_learns_from_the_mean_of_both(tmp_path, flow_folder):
+def test_the_decoder_learns_from_the_mean_of_both(tmp_path, tokenizer_folder):
     """The weights of the noise of gan begin at 0, so the first loss is that of one process; their gradient alone differs."""
-    gan = [DEBUG, *decoder_options(flow_folder, "gan"), *SHARED, "optimizer.name=adamw"]
+    gan = [DEBUG, *decoder_options(tokenizer_folder, "gan"), *SHARED, "optimizer.name=adamw"]
     run_ranks("vistok.train", [*gan, f"run.out={tmp_path / 'two'}"], tmp_path)
     run_prepared("vistok.train", [*gan, f"run.out={tmp_path / 'one'}"], tmp_path / "log")
     (one, *_), (two, *_) = (logged(tmp_path / name) for name in ("one", "two"))
