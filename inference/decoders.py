@@ -56,4 +56,7 @@ def decoder_infos(model: VisualTokenizer) -> dict[str, DecoderInfo]:
     for name, decoder in extra.items():
         card = decoder.card
         found[name] = DecoderInfo(card.figures, card.milliseconds, card.images, card.judge, decoder.steps)
-    return found | {name: DecoderInfo({}, error=reason) for name, reason in model.broken_decoders.items()}
+    broken = {
+        name: DecoderInfo({}, error=reason) for name, reason in model.broken_decoders.items() if name not in found
+    }
+    return found | broken

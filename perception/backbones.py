@@ -113,7 +113,8 @@ def load_backbone(config: BackboneConfig, remedy: str = "give the path of a file
 
     if config.name not in (known := {*timm.list_models(), *timm.list_pretrained()}):
         near = difflib.get_close_matches(config.name, sorted(known), n=3, cutoff=0.4)
-        raise ValueError(f"{config.name!r} is not a model of timm: the nearest are {', '.join(near) or 'none'}.")
+        advice = f"the nearest are {', '.join(near)}" if near else "timm.list_models() lists them"
+        raise ValueError(f"{config.name!r} is not a model of timm: {advice}.")
     # Read here, not by timm, which before 1.0.26 runs the code of pickled files.
     overlay = {"state_dict": read_weights(config.weights)} if config.weights else {}
     try:

@@ -12,6 +12,7 @@ Losses are not weighted, but for loss/total. The figure needs matplotlib.
 import argparse
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from decoder_judging.curve_figure import plot
@@ -26,6 +27,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/decoder_curves.json"))
     parser.add_argument("--figure", type=Path, help="PNG to draw, 900 pixels wide; default: none")
     arguments = parser.parse_args()
+    if arguments.figure and find_spec("matplotlib") is None:
+        parser.error("--figure needs matplotlib: pip install matplotlib.")
     warnings: list[str] = []
     try:
         runs = {run.label: gather(run.folder, warnings) for run in parse_runs(arguments.runs)}

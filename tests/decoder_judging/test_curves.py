@@ -182,6 +182,14 @@ def test_a_panel_for_each_kind_of_curve():
     assert len({tuple(look.values()) for look in looks.values()}) == 15
 
 
+def test_a_figure_without_matplotlib_is_refused_before_anything_is_read(call, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("decoder_curves.find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        call(tmp_path / "curves.json", "--runs", "a=nowhere", "--figure", tmp_path / "curves.png")
+    assert capsys.readouterr().err.endswith("error: --figure needs matplotlib: pip install matplotlib.\n")
+    assert not (tmp_path / "curves.json").exists()
+
+
 def test_the_figure_is_900_pixels_wide(run_folder, call, tmp_path):
     pytest.importorskip("matplotlib")
     few = [{"step": 1, "loss/total": 1.0, "loss/l1": 2.0}]

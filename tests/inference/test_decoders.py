@@ -114,6 +114,13 @@ def test_decoders_are_listed_with_what_was_measured(unet_folder, tmp_path):
     assert next(iter(vistok.load("photo-f8", device="cpu").decoders)) == "plain"
 
 
+def test_a_decoder_called_plain_hides_nothing_of_the_plain_one(unet_folder, tmp_path):
+    folder = shutil.copytree(unet_folder, tmp_path / "a")
+    shutil.copytree(folder / "decoders" / NAME, folder / "decoders" / "plain")
+    found = vistok.load(folder, device="cpu").decoders
+    assert list(found) == ["plain", NAME] and found["plain"].figures == {"psnr": 21.0} and not found["plain"].error
+
+
 def test_wrong_calls_are_one_sentence(unet_folder):
     tokenizer = vistok.load(unet_folder, device="cpu")
     tokens = some_tokens(tokenizer.model)

@@ -201,6 +201,11 @@ def test_an_unknown_name_is_answered_with_the_nearest(name):
         load_backbone(BackboneConfig(name=name))
 
 
+def test_a_name_that_is_near_to_none_is_answered_with_where_they_are_listed():
+    with pytest.raises(ValueError, match=r"^'q!q' is not a model of timm: timm\.list_models\(\) lists them\.$"):
+        load_backbone(BackboneConfig(name="q!q"))
+
+
 def test_without_the_hub_a_file_is_asked_for(monkeypatch):
     def unreachable(name, pretrained, **options):
         assert pretrained

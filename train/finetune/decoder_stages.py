@@ -5,16 +5,20 @@ from typing import Any
 
 import torch
 
+from ...tokenizer.config import parse_choice
 from ..config import TrainConfig, parse_train_config
 from ..export import EXPORT, exported_step
+from ..generative.recipes import RECIPES
+from ..generative.teacher import load_teacher
 from ..loop import train
 from ..losses.criteria import build_criteria
+from ..losses.terms import check_loss_names
 from .decoder_checks import check_same_tokenizer, check_start
 from .decoder_config import NETWORKS, RESIDUAL, GenerativeConfig, RecipeName
 from .decoder_judge import check_measurable
 from .prepare import Finetuning, few
 from .stage_runs import data_section, is_done, run_section
-from .stored_config import STAGES_FOLDER
+from .stored_config import STAGES_FOLDER, store_config
 
 TEACHER = "flow"
 """The stage whose decoder teaches those after it."""
@@ -34,7 +38,9 @@ def run_decoder_stages(run: Finetuning) -> Path:
     configs = {}
     for recipe in generative.stages:
         configs[recipe] = _train_config(run, generative, recipe, folder, stages / recipe)
-        build_criteria(configs[recipe].criteria, configs[recipe].losses, torch.device("cpu"))
+        _check_losses(recipe, configs[recipe])
+        if teacher := generative.stages[recipe].recipe.get("teacher"):
+            load_teacher(Path(teacher), generative.name, run.before.model)
         folder = stages / recipe / EXPORT
     check_measurable(generative, run.before.config.preprocessing.side)
     for config in configs.values():
@@ -45,12 +51,23 @@ def run_decoder_stages(run: Finetuning) -> Path:
         for recipe, config in configs.items()
         if not is_done(config.run.out, config.run.steps, generative.name)
     }
-    for recipe, config in left.items():
+    for config in left.values():
         if config.decoder and config.model.init_from == run.folder:
             check_start(run, config.decoder)
+    store_config(run.config)
+    for recipe, config in left.items():
         run.tell(f"stage {recipe}: training the decoder {generative.name} for {config.run.steps} steps")
         train(config, run.verbosity, run.images)
     return folder
+
+
+def _check_losses(recipe: RecipeName, config: TrainConfig) -> None:
+    """Raise ValueError, as the run of a stage would, for weights and networks of its losses."""
+    try:
+        check_loss_names(config.losses, RECIPES[recipe].loss_names, config.criteria)
+    except ValueError as error:
+        raise ValueError(f"generative.{recipe}: {error}") from None
+    build_criteria(config.criteria, config.losses, torch.device("cpu"))
 
 
 def _train_config(
@@ -61,6 +78,7 @@ def _train_config(
     data, side = data_section(run, run.before), config.preprocessing.side
     base = run_section(run, out, steps)
     every = base["log_every"]
+    recipe_keys = {**_teacher(run, recipe), **stage.recipe, "name": recipe}
     values: dict[str, Any] = {
         "run": base | {"validate_every": max(1, steps // CHECKS // every) * every},
         "data": data | {"val": [few(run, generative.validated).model_dump()], "short_sides": side and [side]},
@@ -74,7 +92,7 @@ def _train_config(
         "decoder": {
             "name": generative.name,
             "network": generative.network or {"name": NETWORKS.get(recipe, RESIDUAL)},
-            "recipe": {**_teacher(run, recipe), **stage.recipe, "name": recipe},
+            "recipe": parse_choice(RECIPES, recipe_keys, f"generative.{recipe}.recipe").model_dump(),
         },
     }
     criteria = {"latent": {"tokenizer": str(run.folder)}}

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...pretrained.load_found import load_found
 from ...tokenizer.config import Config, parse_config
+from ...tokenizer.folder.decoders import check_decoder_name
 from ...tokenizer.quantizers import QUANTIZERS
 from ...tokenizer.wording import unknown_choice
 from ..config_file import apply_override
@@ -76,6 +77,7 @@ def _generative_section(decoder: str | None, recipe: str | None, out: Path) -> d
         return None
     if recipe is not None and recipe not in RECIPE_NAMES:
         raise ValueError(unknown_choice("recipe", f"--recipe {recipe!r}", recipe, list(RECIPE_NAMES)))
+    check_decoder_name(decoder)
     section = GenerativeConfig(name=decoder).model_dump()
     before = read_stored(out)
     if before and before.generative and before.generative.name == decoder:

@@ -17,7 +17,7 @@ from ..data.read_images import ImageReader
 from ..data.source_images import SourceImages
 from ..logs.run_log import Verbosity
 from .config import FinetuneConfig
-from .stored_config import store_config
+from .stored_config import check_stored
 
 
 class Finetuning(NamedTuple):
@@ -81,7 +81,7 @@ def prepare(config: FinetuneConfig, verbosity: Verbosity) -> Finetuning:
             "checkpoint with the decoder."
         )
     before = _at_size(before, config.size)
-    warnings = store_config(config) + _left_out(config, folder)
+    warnings = check_stored(config) + _left_out(config, folder)
     run = Finetuning(config, folder, before, images, *_split(config, images), verbosity)
     run.tell(run.split)
     sources = [SourceConfig(path=path) for path in (config.data.train, config.data.val) if path]

@@ -26,7 +26,7 @@ from .fit_stage import fit_stage
 from .page import write_report
 from .prepare import Finetuning, prepare
 from .stage_runs import data_section, is_done, run_section
-from .stored_config import STAGES_FOLDER
+from .stored_config import STAGES_FOLDER, store_config
 
 
 def run_finetuning(
@@ -70,6 +70,7 @@ def run_stages(run: Finetuning) -> Path:
     config, folder = run.config, run.folder
     if config.generative:
         return run_decoder_stages(run)
+    store_config(config)
     stages = config.out / STAGES_FOLDER
     if config.changes_quantizer:
         folder = fit_stage(run, stages / "1-quantizer")

@@ -15,23 +15,27 @@ CONFIG_FILE = "finetune.yaml"
 STAGES_FOLDER = "stages"
 
 
-def store_config(config: FinetuneConfig) -> list[str]:
-    """Write the config and return warnings; raise ValueError if the folder holds results of another config."""
-    path, text = config.out / CONFIG_FILE, config_text(config)
-    warnings = []
-    if any(file.is_file() for file in (config.out / STAGES_FOLDER).rglob("*")):
-        before = read_stored(config.out)
-        if before is None:
-            warnings = [f"{path} is missing or damaged, so this folder may hold the results of another call."]
-        elif _work(before, config.out) != _work(config, config.out):
-            refused = path.with_name(CONFIG_FILE + ".refused")
-            write_whole(refused, text.encode())
-            raise ValueError(
-                f"{config.out} holds a fine-tuning with another configuration (see {CONFIG_FILE}; that of this call is in "
-                f"{refused.name}): use another --out folder, or repeat the original call."
-            )
-    write_whole(path, text.encode())
-    return warnings
+def check_stored(config: FinetuneConfig) -> list[str]:
+    """Return warnings about the config of an earlier call; raise ValueError if the folder holds results of another one."""
+    path = config.out / CONFIG_FILE
+    if not any(file.is_file() for file in (config.out / STAGES_FOLDER).rglob("*")):
+        return []
+    before = read_stored(config.out)
+    if before is None:
+        return [f"{path} is missing or damaged, so this folder may hold the results of another call."]
+    if _work(before, config.out) != _work(config, config.out):
+        refused = path.with_name(CONFIG_FILE + ".refused")
+        write_whole(refused, config_text(config).encode())
+        raise ValueError(
+            f"{config.out} holds a fine-tuning with another configuration (see {CONFIG_FILE}; that of this call is in "
+            f"{refused.name}): use another --out folder, or repeat the original call."
+        )
+    return []
+
+
+def store_config(config: FinetuneConfig) -> None:
+    """Write the config of a call that can work: later calls take over what a refused one must not leave."""
+    write_whole(config.out / CONFIG_FILE, config_text(config).encode())
 
 
 def _work(config: FinetuneConfig, out: Path) -> FinetuneConfig:

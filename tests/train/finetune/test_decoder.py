@@ -166,7 +166,18 @@ def test_an_imported_tokenizer_gets_a_decoder_in_two_steps(tmp_path):
             ["--set", "generative.distill.losses={distillation: 1.0, perceptual: 1.0}"],
             "there is no network for it: give",
         ),
-        (["--set", "generative.distill.recipe.stepz=3"], "decoder.recipe.stepz is not a known key"),
+        (
+            ["--set", "generative.distill.recipe.stepz=3"],
+            "generative.distill.recipe.stepz is not a known key: did you mean 'steps'?",
+        ),
+        (
+            ["--set", "generative.distill.losses={l1: 1.0}"],
+            "generative.distill: losses.distillation has no weight: set losses.distillation (0 leaves it out).",
+        ),
+        (
+            ["--set", "generative.distill.recipe.teacher=nowhere"],
+            "nowhere is not a tokenizer folder: it has no config.json.",
+        ),
         (["--set", "generative.perceptual={backbone: test_resnet, weights: nowhere.pt}"], "nowhere.pt"),
         (["--set", "generative.judge={backbone: test_resnet, weights: missing.pt}"], "no weight file missing.pt"),
         (["--steps", 0], "generative.distill.steps is 0, but must be at least 1"),
@@ -175,6 +186,33 @@ def test_an_imported_tokenizer_gets_a_decoder_in_two_steps(tmp_path):
 def test_what_does_not_go_together(fsq_folder, photos, tmp_path, options, message):
     said = finetune(fsq_folder, photos, tmp_path, "--decoder", "generative", *options, code=2)
     assert message in said and "training the decoder" not in said, said
+
+
+@pytest.mark.parametrize("name", ["plain", "", "a/b", "keys"])
+def test_a_name_that_no_decoder_can_have(name, fsq_folder, photos, tmp_path):
+    said = finetune(fsq_folder, photos, tmp_path, "--decoder", name, code=2)
+    assert said.endswith(
+        f"The name of a decoder is {name!r}, but must be up to 64 letters, digits, - and _, and neither plain nor a method of "
+        "torch's modules: try generative."
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["generative.flow.recipe.stepz=3", "generative.judge={backbone: test_resnet, weights: missing.pt}"],
+    ids=["stage", "judge"],
+)
+def test_a_refused_call_leaves_nothing_that_the_corrected_one_takes_over(
+    wrong, distilled, fsq_folder, photos, tmp_path
+):
+    few = ["--decoder", "generative", "--recipe", "flow", "--steps", 1, "--set", f"generative.network={SMALL}"]
+    finetune(fsq_folder, photos, tmp_path / "new", *few, "--set", wrong, code=2)
+    finetune(fsq_folder, photos, tmp_path / "new", *few)
+    out = copied(distilled, tmp_path)
+    before = (out / "finetune.yaml").read_bytes()
+    later = wrong.replace("generative.flow", "generative.fgm")
+    finetune(fsq_folder, photos, out, "--decoder", "generative", "--recipe", "fgm", "--set", later, code=2)
+    assert (out / "finetune.yaml").read_bytes() == before
 
 
 def test_a_decoder_of_another_network_is_told_before_anything_is_trained(distilled, photos, tmp_path):

@@ -16,7 +16,7 @@ from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train import outputs
 from vistok.train import step as one_step
 from vistok.train.checkpoints.checked_file import load_checked
-from vistok.train.finetune import compare, fit_quantizer, fit_stage, prepare, run, sample_latents
+from vistok.train.finetune import compare, fit_quantizer, fit_stage, page, prepare, run, sample_latents
 
 
 class Killed(BaseException):
@@ -52,7 +52,7 @@ MOMENTS = {
     "joint, its export": (outputs, "export_tokenizer", 2),
     "exporting": (run, "save_tokenizer", 1),
     "evaluating": (compare, "measure", 2),
-    "reporting": (compare, "render", 1),
+    "reporting": (page, "render", 1),
 }
 
 
@@ -115,7 +115,7 @@ def test_a_stop_while_the_result_is_written_again_leaves_the_old_one(fsq_folder,
         write(path, content)
 
     monkeypatch.setattr("vistok.tokenizer.folder.save_load.write_whole", stopped)
-    monkeypatch.setattr("vistok.train.finetune.prepare.store_config", lambda config: [])
+    monkeypatch.setattr("vistok.train.finetune.prepare.check_stored", lambda config: [])
     with pytest.raises(Killed):
         finetune(fsq_folder, photos, out, *SWAP)
     assert load_tokenizer(out / "export")
