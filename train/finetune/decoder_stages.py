@@ -29,11 +29,23 @@ CHECKS = 6
 def run_decoder_stages(run: Finetuning) -> Path:
     """Run the stages that are not done, and return the folder of the tokenizer with the decoder of the last one.
 
-    Raises ValueError, as a run would, for what is wrong with any of them before the first, and when the tokenizer is not the
-    one of the stages that are done.
+    Raises ValueError, before anything is trained or written, for what is wrong with any of them.
     """
     generative = run.config.generative
     assert generative is not None
+    configs = _stage_configs(run, generative)
+    check_measurable(generative, run.before.config.preprocessing.side)
+    left = _left_to_train(run, generative, configs)
+    store_config(run.config)
+    for recipe, config in left.items():
+        run.tell(f"stage {recipe}: training the decoder {generative.name} for {config.run.steps} steps")
+        train(config, run.verbosity, run.images)
+    *_, last = configs.values()
+    return last.run.out / EXPORT
+
+
+def _stage_configs(run: Finetuning, generative: GenerativeConfig) -> dict[RecipeName, TrainConfig]:
+    """Return the config of each stage, which starts from the result of the one before; raise ValueError as its run would."""
     stages, folder = run.config.out / STAGES_FOLDER, run.folder
     configs = {}
     for recipe in generative.stages:
@@ -42,7 +54,13 @@ def run_decoder_stages(run: Finetuning) -> Path:
         if teacher := generative.stages[recipe].recipe.get("teacher"):
             load_teacher(Path(teacher), generative.name, run.before.model)
         folder = stages / recipe / EXPORT
-    check_measurable(generative, run.before.config.preprocessing.side)
+    return configs
+
+
+def _left_to_train(
+    run: Finetuning, generative: GenerativeConfig, configs: dict[RecipeName, TrainConfig]
+) -> dict[RecipeName, TrainConfig]:
+    """Return the stages that are not done; raise ValueError when the tokenizer is another than theirs, or cannot start one."""
     for config in configs.values():
         if exported_step(config.run.out / EXPORT, generative.name) is not None:
             check_same_tokenizer(run, config.run.out / EXPORT)
@@ -54,11 +72,7 @@ def run_decoder_stages(run: Finetuning) -> Path:
     for config in left.values():
         if config.decoder and config.model.init_from == run.folder:
             check_start(run, config.decoder)
-    store_config(run.config)
-    for recipe, config in left.items():
-        run.tell(f"stage {recipe}: training the decoder {generative.name} for {config.run.steps} steps")
-        train(config, run.verbosity, run.images)
-    return folder
+    return left
 
 
 def _check_losses(recipe: RecipeName, config: TrainConfig) -> None:
