@@ -6,7 +6,7 @@ from ..evaluation.rows import headline_figures
 from ..tokenizer.decoders.base import PLAIN, DecoderCard
 from ..tokenizer.decoders.noise import check_seed
 from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.wording import pluralize
+from ..tokenizer.wording import pluralize, shown
 from .arithmetic import DecoderChoice
 
 
@@ -39,6 +39,8 @@ class DecoderInfo(NamedTuple):
 
 def chosen_decoder(model: VisualTokenizer, decoder: str, seed: int) -> DecoderChoice:
     """Return a decoder and a seed that can be used; raise ValueError for others."""
+    if not isinstance(decoder, str):
+        raise ValueError(f"decoder is {shown(decoder)}, but must be a name: give one of tok.decoders.")
     if decoder != PLAIN:
         model.extra_decoder(decoder)
     return DecoderChoice(decoder, check_seed(seed))

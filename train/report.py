@@ -20,6 +20,7 @@ from .samples import RECONSTRUCTION, rows_in_time
 REPORT_FILE = "report.html"
 ENDED = "The run ended at step"
 """How a report begins to say that its run ended early."""
+CODEBOOK = "codebook/"
 CHARTS = (
     ("Losses", "linear", "loss/*"),
     ("Validation PSNR (dB)", "linear", "validation/psnr"),
@@ -67,7 +68,7 @@ def write_run_report(run: Run, rows: list[ImageRow], notes: list[str]) -> None:
         subtitle=f"{_subject(run)}, {reached(run.ema.updates, run.config.run.steps)}",
         figures=_figures(last),
         notes=notes + problems + alarms,
-        charts=run_charts(lines),
+        charts=run_charts(lines, is_codebook_frozen=run.recipe is not None),
         codebooks=codebook_views(run.ema.model.quantizer, run.monitor.last_counts),
         comparisons=[]
         if run.recipe
@@ -97,9 +98,11 @@ def read_logs(folder: Path) -> LogLines:
     return LogLines([line for log in logs for line in log.lines], [problem for log in logs for problem in log.problems])
 
 
-def run_charts(lines: list[dict[str, Any]]) -> list[Chart]:
-    """Return the charts that have a curve in the logs of a run."""
+def run_charts(lines: list[dict[str, Any]], is_codebook_frozen: bool = False) -> list[Chart]:
+    """Return the charts that have a curve in the logs of a run; a codebook that is frozen has none."""
     charts, paths = [], {path for line in lines for path in line}
+    if is_codebook_frozen:
+        paths = {path for path in paths if not path.startswith(CODEBOOK)}
     for title, scale, *patterns in CHARTS:
         names = sorted(path for path in paths if any(fnmatchcase(path, pattern) for pattern in patterns))
         short = [name.rpartition("/")[2] for name in names]

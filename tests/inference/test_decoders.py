@@ -126,6 +126,10 @@ def test_wrong_calls_are_one_sentence(unet_folder):
     tokens = some_tokens(tokenizer.model)
     with pytest.raises(ValueError, match=r"^decoder is 'fancy', but this tokenizer has plain, generative: give one"):
         tokenizer.decode(tokens, decoder="fancy")
+    with pytest.raises(
+        ValueError, match=r"^decoder is \['generative'\], but must be a name: give one of tok.decoders[.]$"
+    ):
+        tokenizer.decode(tokens, decoder=[NAME])
     for seed in (-1, 2**63, 0.5, "a", None, True):
         for name in ("plain", NAME):
             with pytest.raises(

@@ -1,6 +1,7 @@
 """The folder of one extra decoder: config.json and model.safetensors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,11 +17,12 @@ from ..files import write_whole
 from ..model import VisualTokenizer
 from ..networks.skeleton import without_values
 from ..numerics.float32 import own_numerics
-from .config_json import CONFIG_FILE, FORMAT_VERSION, read_config
+from .config_json import AGAIN, CONFIG_FILE, FORMAT_VERSION, read_config
 from .replacing import finish_replacing
 from .weight_file import check_finite, check_weight_file, write_weights
 
 WEIGHTS_FILE = "model.safetensors"
+DECODER_AGAIN = "copy or train this decoder again."
 
 
 class StoredDecoder(Config):
@@ -63,6 +65,17 @@ def _smallest(decoder: ExtraDecoder) -> torch.dtype:
     return torch.float32 if rounds else torch.float16
 
 
+@contextmanager
+def _named_as_a_decoder() -> Iterator[None]:
+    """Let errors about a damaged file ask for the decoder, and not for the tokenizer."""
+    try:
+        yield
+    except ValueError as error:
+        said = str(error)
+        raise ValueError(said.removesuffix(AGAIN) + (DECODER_AGAIN if said.endswith(AGAIN) else "")) from None
+
+
+@_named_as_a_decoder()
 def read_decoder(place: Path, model: VisualTokenizer, digest: str) -> ExtraDecoder:
     """Build a decoder of `model`, whose digest is given, from its folder; raise ValueError when that is not possible."""
     stored, path = _read(place), place / WEIGHTS_FILE

@@ -89,6 +89,16 @@ class GenerativeConfig(Config):
         return given if given is not None else LOSSES[stage] | (PERCEPTUAL.get(stage, {}) if self.perceptual else {})
 
     @model_validator(mode="after")
+    def _stages_have_their_recipes(self) -> "GenerativeConfig":
+        for stage, config in self.stages.items():
+            if (name := config.recipe.get("name", stage)) != stage:
+                raise ValueError(
+                    f"{stage}.recipe.name is {name}, but the stage {stage} has its own recipe: leave it out, and choose with "
+                    "--recipe."
+                )
+        return self
+
+    @model_validator(mode="after")
     def _perceptual_has_a_network(self) -> "GenerativeConfig":
         for name in self.stages:
             if self.losses(name).get("perceptual") and self.perceptual is None:

@@ -63,6 +63,7 @@ def finetune_config(
     _complete_quantizer(values["quantizer"], model)
     if decoder is not None:
         values["joint"]["steps"] = 0
+        _check_name(values["generative"], decoder)
         _complete_generative(values["generative"], steps)
     elif isinstance(joint := values["joint"], dict) and joint.get("steps") is None:
         joint["steps"] = 1000 if values["quantizer"] is None and values["grow_to"] is None else 0
@@ -83,6 +84,13 @@ def _generative_section(decoder: str | None, recipe: str | None, out: Path) -> d
     if before and before.generative and before.generative.name == decoder:
         section = before.generative.model_dump()
     return section | {"name": decoder, "recipe": recipe or section["recipe"]}
+
+
+def _check_name(section: Any, decoder: str) -> None:
+    if isinstance(section, dict) and section.get("name") != decoder:
+        raise ValueError(
+            f"--set generative.name is {section.get('name')}, but --decoder is {decoder}: leave out the first."
+        )
 
 
 def _complete_generative(section: Any, steps: int | None) -> None:

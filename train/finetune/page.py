@@ -17,12 +17,15 @@ def write_report(run: Finetuning, compared: Comparison) -> None:
     """Write report.html: figures and images of both sides, and the curves of the stages."""
     out = run.config.out
     charts: list[content.Chart] = []
-    notes = [*compared.notes]
+    notes, generative = [*compared.notes], run.config.generative
     for stage in stage_folders(run):
         logs = read_logs(stage)
         notes += logs.problems
-        charts += [chart._replace(title=f"{stage.name}: {chart.title}") for chart in run_charts(logs.lines)]
-    before, after, generative = compared.before, compared.after, run.config.generative
+        charts += [
+            chart._replace(title=f"{stage.name}: {chart.title}")
+            for chart in run_charts(logs.lines, generative is not None)
+        ]
+    before, after = compared.before, compared.after
     page = content.Report(
         title=out.resolve().name,
         subtitle=f"fine-tuned from {run.config.model}; {run.split}",

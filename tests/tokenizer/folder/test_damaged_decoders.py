@@ -32,7 +32,10 @@ def edit_weights(folder, change):
 
 
 DAMAGE = {
-    "cut": (lambda f: cut(f / "decoders" / NAME / "model.safetensors"), r"model\.safetensors is damaged \("),
+    "cut": (
+        lambda f: cut(f / "decoders" / NAME / "model.safetensors"),
+        r"model\.safetensors is damaged \(.*\): copy or train this decoder again\.$",
+    ),
     "no weights": (lambda f: (f / "decoders" / NAME / "model.safetensors").unlink(), "it has no model.safetensors"),
     "no config": (lambda f: (f / "decoders" / NAME / "config.json").unlink(), "it has no config.json"),
     "NaN": (
@@ -48,7 +51,10 @@ DAMAGE = {
         lambda f: edit_weights(f, lambda w: w.update({"conv_out.bias": w["conv_out.bias"].long()})),
         "has conv_out.bias as I64, but it must be one of BF16",
     ),
-    "broken JSON": (lambda f: cut(f / "decoders" / NAME / "config.json"), r"config\.json is not JSON"),
+    "broken JSON": (
+        lambda f: cut(f / "decoders" / NAME / "config.json"),
+        r"config\.json is not JSON \(.*\): copy or train this decoder again\.$",
+    ),
     "not an object": (
         lambda f: (f / "decoders" / NAME / "config.json").write_text("[]"),
         "holds a list, but must be an object",

@@ -63,6 +63,7 @@ def test_the_result_is_the_tokenizer_with_a_decoder_and_its_card(distilled, fsq_
     page = (folder / "report.html").read_text()
     for words in ("Plain and new decoder", "Samples over time, stage distill", "flow: Losses", "distill: Losses"):
         assert words in page
+    assert "Use of the codebook" not in page  # it is frozen
     tokens = vistok.load(fsq_folder).encode(PHOTOS / "coffee.jpg")
     tokenizer = vistok.load(folder / "export")
     assert torch.equal(tokens, tokenizer.encode(PHOTOS / "coffee.jpg"))
@@ -180,6 +181,14 @@ def test_an_imported_tokenizer_gets_a_decoder_in_two_steps(tmp_path):
         ),
         (["--set", "generative.perceptual={backbone: test_resnet, weights: nowhere.pt}"], "nowhere.pt"),
         (["--set", "generative.judge={backbone: test_resnet, weights: missing.pt}"], "no weight file missing.pt"),
+        (
+            ["--set", "generative.flow.recipe.name=gan"],
+            "flow.recipe.name is gan, but the stage flow has its own recipe: leave it out, and choose with --recipe.",
+        ),
+        (
+            ["--set", "generative.name=other"],
+            "--set generative.name is other, but --decoder is generative: leave out the first.",
+        ),
         (["--steps", 0], "generative.distill.steps is 0, but must be at least 1"),
     ],
 )

@@ -111,7 +111,7 @@ class SecondL2Config(CriterionConfig):
         (
             ["criteria.blur={}", "losses.blur=1", "losses.edges=1", "losses.blurr=1"],
             "did you mean 'blur'[?] Otherwise choose from blur, charbonnier, edges, l1, l2, log_l2; with a section, also "
-            "perceptual, adversarial[.]$",
+            "perceptual, latent, adversarial[.]$",
         ),
         (["criteria.l2={}"], "two terms have the name l2: rename that of the criterion, the quantizer or the recipe"),
     ],
