@@ -58,9 +58,9 @@ def test_siblings_that_lead_to_one_another_take_no_time(tmp_path):
         make_files(tmp_path, f"{folder}/{folder}.png")
         for other in range(12):
             (tmp_path / str(folder) / f"to-{other}").symlink_to(f"../{other}")
-    start = time.monotonic()
+    start = time.process_time()
     assert folder_files(str(tmp_path)) == sorted(f"{folder}/{folder}.png" for folder in range(12))
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_the_folder_left_out_is_not_entered_by_a_link_either(tmp_path):

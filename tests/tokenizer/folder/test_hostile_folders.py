@@ -26,11 +26,11 @@ def folder(tokenizer_folder, tmp_path):
 
 def refusal(folder):
     """Return the sentence, having seen that it costs neither time nor memory."""
-    started = time.perf_counter()
+    started = time.process_time()  # of this process, on a busy machine too
     with pytest.raises(ValueError) as caught:
         load_tokenizer(folder)
     said = str(caught.value)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     assert "\n" not in said and said.endswith(".") and len(said) < 2000, said
     assert "config.json" in said or "model.safetensors" in said
     return said
