@@ -3,12 +3,12 @@
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...perception.backbones import Frozen
 from ...pretrained.load_found import load_found
 from ...tokenizer.model import VisualTokenizer
-from ...tokenizer.shapes import Pixels
+from ...tokenizer.shapes import Latent, Pixels
 from .criterion import Criterion, CriterionConfig
 
 MIN_SQUARE = 1e-6
@@ -26,6 +26,18 @@ class LatentCriterionConfig(CriterionConfig):
         return LatentCriterion(load_found(self.tokenizer).model)
 
 
+class LatentEncoder(nn.Module):
+    """Map pixels to the latent of a frozen tokenizer, float32; a module of its own, so that it can be compiled."""
+
+    def __init__(self, tokenizer: VisualTokenizer):
+        super().__init__()
+        self.frozen = Frozen(tokenizer)
+        self._encode = tokenizer.encode_latent
+
+    def forward(self, pixels: Pixels) -> Latent:
+        return self._encode(pixels).float()
+
+
 class LatentCriterion(Criterion):
     """The mean over images of |E(x) - E(y)|^2 / |E(x)|^2, E being the input of the quantizer.
 
@@ -35,11 +47,10 @@ class LatentCriterion(Criterion):
 
     def __init__(self, tokenizer: VisualTokenizer):
         super().__init__()
-        self.frozen = Frozen(tokenizer)
-        self._encode = tokenizer.encode_latent
+        self.encoder = LatentEncoder(tokenizer)
 
     def terms(self, images: Pixels, reconstruction: Pixels) -> dict[str, Tensor]:
         with torch.no_grad():
-            wanted = self._encode(images).float()
-        error = (self._encode(reconstruction).float() - wanted).square().mean(dim=(1, 2, 3))
+            wanted = self.encoder(images)
+        error = (self.encoder(reconstruction) - wanted).square().mean(dim=(1, 2, 3))
         return {"latent": (error / (wanted.square().mean(dim=(1, 2, 3)) + MIN_SQUARE)).mean()}

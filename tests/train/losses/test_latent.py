@@ -31,6 +31,16 @@ def test_it_is_the_relative_squared_error_of_the_latents_and_a_mean_over_images(
     assert float(criterion.terms(images, images)["latent"]) == 0
 
 
+def test_what_run_compile_compiles_is_what_computes_the_latent(criterion):
+    """It compiles the children of a criterion, by their forward."""
+    images, others = two_batches()
+    (child,) = criterion.children()
+    seen = []
+    child.register_forward_hook(lambda module, given, latent: seen.append(given[0]))
+    criterion.terms(images, others)
+    assert len(seen) == 2 and seen[0] is images and seen[1] is others
+
+
 def test_gradients_reach_the_reconstruction_alone_and_bring_the_tokens_back(criterion, tokenizer_folder):
     images, painted = two_batches()
     images.requires_grad_()
@@ -51,7 +61,7 @@ def test_gradients_reach_the_reconstruction_alone_and_bring_the_tokens_back(crit
 def test_a_run_trains_with_it(tmp_path, tokenizer_folder):
     run = Run(config(tmp_path, "losses.latent=0.5", f"criteria.latent.tokenizer={tokenizer_folder}"))
     (criterion,) = run.criteria
-    frozen = criterion.frozen.network
+    frozen = criterion.encoder.frozen.network
     assert not frozen.training and not any(value.requires_grad for value in frozen.parameters())
     assert small_tokenizer().state_dict().keys() == frozen.state_dict().keys()
     assert not any("frozen" in name for name in run.model.state_dict())
